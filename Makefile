@@ -1,0 +1,37 @@
+# make run: give the team a job. make test: everything that proves it. make help: the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := core registry runtime agents cli
+STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml) | sha256sum | cut -c1-16)
+
+.PHONY: help setup lock run test test-quick lint bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## build .venv with everything pinned by hash
+
+$(STAMP): requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "parley needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/all.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(MEMBERS:%=-e ./%)
+	@rm -f $(VENV)/.installed-* && touch $@
+
+lock: ## pin every dependency again (host-free, hashed)
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 requirements/uv.in -o requirements/uv.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 --group dev $(MEMBERS:%=--no-emit-package parley-%) $(MEMBERS:%=%/pyproject.toml) -o requirements/all.txt
+
+lint: setup ## ruff, mypy, import rules, no registry hosts in the tree
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@! git grep -nIE '(pypi[.]org|pythonhoste[d]|npmjs[.]org|crates[.]io|proxy[.]golang|repo1?[.]maven|deb[.]debian)' || { echo "a committed file names a package registry's host"; exit 1; }
+
+clean: ## remove what make built
+	rm -rf $(VENV) .parley parley-out

@@ -1,0 +1,337 @@
+"""The store port: tasks, their logs, and the work on them. The store is the truth; everything else is speed.
+
+Guarantees every backend gives:
+- *Accept is atomic*: the message, its task and its work entry exist together or not at all, and the same
+  `(owner, message_id)` is accepted once.
+- *One writer a task*: `append`, `finish` and `record_step` carry the epoch of the lease they act under and
+  change nothing when the task has a newer one.
+- *The log has no gaps*: a task's events are numbered 1, 2, 3 … (its generation) and are never changed.
+- *Committed means durable*: a call that returned survives the death of any process.
+- A backend may answer calls out of order, except that appends to one task take effect in the order made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from a2a.types import a2a_pb2 as pb
+
+from parley_core.errors import ParleyError
+
+TERMINAL = frozenset(
+    {pb.TASK_STATE_COMPLETED, pb.TASK_STATE_FAILED, pb.TASK_STATE_CANCELED, pb.TASK_STATE_REJECTED}
+)
+INTERRUPTED = frozenset({pb.TASK_STATE_INPUT_REQUIRED, pb.TASK_STATE_AUTH_REQUIRED})
+
+WorkKind = Literal["message", "cancel"]
+
+
+class StoreError(ParleyError):
+    """Base of the refusals below."""
+
+
+class UnknownTask(StoreError):
+    """No such task for this owner."""
+
+
+class ContextMismatch(StoreError):
+    """The message names a context that is not its task's."""
+
+
+class TaskEnded(StoreError):
+    """The task is in a terminal state and takes no more messages."""
+
+
+class MessageIdReused(StoreError):
+    """This owner already sent another message under the same messageId."""
+
+
+class Overloaded(StoreError):
+    """The store cannot take more now; try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """One change of a task, as readers see it.
+
+    `generation` counts from 1 within the task. `body` is the ProtoJSON of an A2A StreamResponse (UTF-8),
+    serialised once. `at` is seconds since the epoch by the store's clock. `state` is the task's state after
+    the event (a TaskState, or MESSAGE for a plain Message answer, or ERROR for a protocol error).
+    """
+
+    generation: int
+    body: bytes
+    state: int
+    at: float
+
+
+MESSAGE = 100
+"""`state` of an exchange that was answered by a plain Message: ended, and there is no Task to show."""
+ERROR = 101
+"""`state` of an exchange that the executor refused with a protocol error before there was a Task."""
+HIDDEN_ENDS = frozenset({MESSAGE, ERROR})
+ENDED = TERMINAL | HIDDEN_ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to accept. Ids are chosen by the caller; `task_id` is the new task's unless `follow_up`."""
+
+    owner: str
+    message_id: str
+    digest: bytes
+    task_id: str
+    follow_up: bool
+    context_id: str
+    """The context the client named, or "" if it named none."""
+    new_context_id: str
+    """The context to use when the client named none."""
+    version: str
+    request: bytes
+    """The SendMessageRequest with ids filled in, and what the executor must know of the call (see `dispatch`)."""
+    visible: bool
+    """Whether a new task is shown at once as SUBMITTED (the caller returns before the executor's first event)."""
+    traceparent: str
+    push: bytes = b""
+    """A serialised TaskPushNotificationConfig to add, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a message. `generation` is the task's before any effect of this message."""
+
+    task_id: str
+    context_id: str
+    generation: int
+    duplicate: bool
+    work: "Work | None" = None
+    """The work, already leased to the accepting process, when it asked for that and the task was free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A leased entry of work. `epoch` fences all writes; `attempt` counts from 1."""
+
+    task_id: str
+    context_id: str
+    owner: str
+    number: int
+    kind: WorkKind
+    version: str
+    request: bytes
+    traceparent: str
+    epoch: int
+    attempt: int
+    accepted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to append. `message` is the serialised user Message that enters the history with it."""
+
+    body: bytes
+    state: int
+    status_at: float | None = None
+    """Seconds of the new status timestamp when the event sets one; ListTasks orders by it."""
+    message: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Events for one task under one lease, in order. `first` is the generation of the first of them."""
+
+    task_id: str
+    epoch: int
+    first: int
+    events: Sequence[NewEvent]
+    snapshot: bytes | None = None
+    """The serialised Task after the last event, when it is time to keep one."""
+    ends: bool = False
+    """The last event ends the task: the work entry is done and later work of the task is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task as the store holds it: `snapshot` is the Task at `snapshot_generation`, `tail` what came after."""
+
+    task_id: str
+    context_id: str
+    owner: str
+    state: int
+    generation: int
+    visible: bool
+    busy: bool
+    """Whether work on it is waiting or running."""
+    version: str
+    snapshot: bytes
+    snapshot_generation: int
+    tail: Sequence[tuple[bytes, bytes]] = ()
+    """(body, message) of each event after the snapshot."""
+    refusal: str = ""
+    """Why the last request to cancel was refused, if it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page of ListTasks: tasks by status time, newest first; `next` is the cursor of the following page."""
+
+    tasks: Sequence[StoredTask]
+    next: tuple[float, str] | None
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """What ListTasks asks for; unset fields do not narrow."""
+
+    owner: str
+    context_id: str = ""
+    state: int | None = None
+    status_after: float | None = None
+    cursor: tuple[float, str] | None = None
+    size: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A durable step of an execution: its JSON (or raw) result and its times in seconds."""
+
+    name: str
+    result: bytes
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRecord:
+    """The history of one work entry, for `task show --trace`. Times are seconds; None: not yet."""
+
+    number: int
+    kind: str
+    version: str
+    worker: str
+    attempt: int
+    accepted: float
+    started: float | None
+    ended: float | None
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTrace:
+    """All that the store knows of how a task went."""
+
+    task: StoredTask
+    work: Sequence[WorkRecord]
+    steps: Sequence[StepRecord]
+    events: Sequence[LoggedEvent]
+    takeovers: Sequence[tuple[int, str, float]] = field(default=())
+    """(epoch, worker that lost it, when) of each lease that had to be taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """Depth by version of work that nobody has taken, and the age in seconds of the oldest."""
+
+    waiting: int
+    running: int
+    oldest: float
+
+
+class Store(Protocol):
+    """See the module's text for the guarantees. All methods may raise `Overloaded` or parley_core's Unavailable."""
+
+    async def open(self) -> None:
+        """Bring the schema forward and start. Raises ConfigurationError when the address cannot be used."""
+
+    async def close(self) -> None:
+        """Finish what is pending and let go of the database."""
+
+    async def ping(self) -> None:
+        """Return when the store answers a read."""
+
+    # -- accepting
+    async def accept(self, message: NewMessage, *, take_as: str = "") -> Accepted:
+        """Accept a message in one transaction; with `take_as`, also lease its work to that worker if it is free.
+
+        Raises UnknownTask, ContextMismatch, TaskEnded, MessageIdReused.
+        """
+
+    async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
+        """Put a request to cancel before all other work of the task; False when one is already pending.
+
+        Raises UnknownTask, TaskEnded.
+        """
+
+    # -- working
+    async def register_worker(self, worker: str, version: str, lease_seconds: float) -> None:
+        """Announce a worker; its leases are renewed in the background until `retire_worker`, even while the
+        event loop is blocked."""
+
+    async def retire_worker(self, worker: str) -> None:
+        """Withdraw a worker; whatever it still holds is free at once, without counting as an attempt."""
+
+    async def take(self, worker: str, version: str, limit: int) -> Sequence[Work]:
+        """Lease up to `limit` entries, oldest first, one a task: free ones, and those of workers whose lease ran
+        out. Entries of a version that no live worker hosts may be taken by any worker."""
+
+    async def take_cancels(self, worker: str) -> Sequence[Work]:
+        """The pending cancel requests of tasks that this worker is running, leased under the running epoch."""
+
+    async def append(self, append: Append) -> bool:
+        """Append events; False, and nothing is written, when the epoch is stale or the task has ended."""
+
+    async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
+        """End a work entry without ending the task (it is parked); False when the epoch is stale."""
+
+    async def record_step(self, task_id: str, epoch: int, number: int, step: StepRecord) -> bool:
+        """Keep a step's result for this work entry; False when the epoch is stale."""
+
+    async def steps(self, task_id: str, number: int) -> Sequence[StepRecord]:
+        """The finished steps of a work entry, in the order they finished."""
+
+    # -- reading
+    async def load(self, task_id: str, owner: str | None = None) -> StoredTask | None:
+        """The task with its snapshot and tail; None when there is none, or it is another owner's."""
+
+    async def events(self, task_id: str, after: int, limit: int = 1000) -> Sequence[LoggedEvent]:
+        """The log of a task after generation `after`, in order."""
+
+    async def list_tasks(self, filter: TaskFilter) -> TaskPage:  # noqa: A002
+        """Visible tasks of an owner. Tails are included."""
+
+    async def trace(self, task_id: str, owner: str) -> TaskTrace | None:
+        """How the task went; None as for `load`."""
+
+    async def queue_state(self) -> QueueState:
+        """How much work waits and runs."""
+
+
+class Bus(Protocol):
+    """Wake-ups for readers and workers. It may lose, repeat or coalesce; the store makes up for all of it."""
+
+    def publish(self, task_id: str, events: Sequence[LoggedEvent]) -> None:
+        """Tell local readers of committed events (others hear of them by the backend's own means)."""
+
+    def subscribe(self, task_id: str) -> "Subscription":
+        """Be woken when the task's log has grown or its work is done."""
+
+    def on_work(self, callback: "WorkListener | None") -> None:
+        """Call back, on the event loop, when there may be work to take or to cancel."""
+
+    def wake(self, task_id: str) -> None:
+        """Tell local readers that something of the task changed that is not an event (its work is done)."""
+
+
+class WorkListener(Protocol):
+    def __call__(self) -> None: ...
+
+
+class Subscription(Protocol):
+    """One reader's ear. Holds at most a bounded number of events; beyond it says only "look in the store"."""
+
+    async def next(self, timeout: float) -> Sequence[LoggedEvent] | None:
+        """Events since the last call if they are at hand (perhaps none), or None after `timeout` seconds."""
+
+    def close(self) -> None:
+        """Stop listening."""
