@@ -58,7 +58,9 @@ log_fields: ContextVar[Mapping[str, str]] = ContextVar("parley_log_fields", defa
 
 
 @contextmanager
-def span(name: str, parent: TraceContext | None = None, **attributes: str | int | float | bool) -> Iterator[TraceContext]:
+def span(
+    name: str, parent: TraceContext | None = None, **attributes: str | int | float | bool
+) -> Iterator[TraceContext]:
     """Run a block as one span named `name`, a child of `parent` or of the current one.
 
     Yields the span's own position, which is the current one inside the block. An exception marks the span
@@ -134,7 +136,9 @@ _exporter: _Exporter | None = None
 def start(service: str, instance: str) -> None:
     """Begin exporting spans if OTEL_EXPORTER_OTLP_ENDPOINT (or …_TRACES_ENDPOINT) says where to."""
     global _exporter
-    wanted = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    wanted = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    )
     if wanted and _exporter is None:
         _exporter = _Exporter(service, instance)
 
