@@ -1,0 +1,72 @@
+"""What the registry says of an agent: the values that its service answers with and its client returns."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from a2a.types import AgentCard
+
+Health = Literal["up", "down", "unknown"]
+ChangeKind = Literal["published", "latest", "up", "down", "deleted", "reset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running copy of an agent's version: an id unique among its copies, and where it answers."""
+
+    id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of an agent.
+
+    `health` is "up" while an instance lives (or, for an external agent, its card could lately be fetched),
+    "down" when the last one is gone, "unknown" when none was ever announced. `updated` is when card, latest
+    or health last changed, in seconds since the epoch.
+    """
+
+    name: str
+    version: str
+    latest: bool
+    health: Health
+    instances: tuple[Instance, ...]
+    external: bool
+    card: AgentCard
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An entry that a search found, how well it fits (higher is better), and why, in words."""
+
+    entry: Entry
+    score: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search.
+
+    `facets` counts, over all `total` matches, how many have each value: `facets["skill"]["run-tests"]`. Of
+    each facet the most frequent values are given. `next` is the cursor of the page that follows, or "".
+    """
+
+    entries: tuple[Hit, ...]
+    facets: dict[str, dict[str, int]]
+    next: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of the catalogue; `seq` only grows and is what a watch resumes after.
+
+    "reset" (without a name) says that changes were missed for good: read again what you keep a copy of.
+    """
+
+    seq: int
+    kind: ChangeKind
+    name: str
+    version: str

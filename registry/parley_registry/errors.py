@@ -1,0 +1,120 @@
+"""What the registry refuses, as its service raises it and as its client raises it again."""
+
+from dataclasses import dataclass
+
+from parley_core.errors import ParleyError, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with an input: where (`skills[0].id`, `limit`) and what to do about it."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class RegistryError(ParleyError):
+    """Base of the registry's refusals. `faults` names each thing wrong with the input, if that is why."""
+
+    kind = "registry-error"
+    status = 400
+
+    def __init__(self, message: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text + "".join(f"\n  {fault}" for fault in self.faults)
+
+    @property
+    def summary(self) -> str:
+        """The message without its faults, on one line."""
+        return super().__str__()
+
+
+class BadRequest(RegistryError):
+    """The request itself is malformed: a parameter, a cursor, a body."""
+
+    kind = "bad-request"
+    status = 400
+
+
+class CardRejected(RegistryError):
+    """The AgentCard breaks the protocol's rules; `faults` names every one (specification, section 4.4)."""
+
+    kind = "card-rejected"
+    status = 422
+
+
+class CardUnreachable(RegistryError):
+    """The card of an external agent could not be fetched from the URL given."""
+
+    kind = "card-unreachable"
+    status = 422
+
+
+class NotAllowed(RegistryError):
+    """The caller did not prove who it is, or came under a host name this registry does not answer to."""
+
+    kind = "not-allowed"
+    status = 401
+
+
+class UnknownAgent(RegistryError):
+    """The registry has no such agent, or not in that version."""
+
+    kind = "unknown-agent"
+    status = 404
+
+
+class UnknownInstance(RegistryError):
+    """The registry does not know that instance (any more): publish again with it."""
+
+    kind = "unknown-instance"
+    status = 404
+
+
+class VersionConflict(RegistryError):
+    """This version was already published with another card: a published version never changes."""
+
+    kind = "version-conflict"
+    status = 409
+
+
+class LatestInUse(RegistryError):
+    """The latest version cannot be deleted while other versions of the agent exist."""
+
+    kind = "latest-in-use"
+    status = 409
+
+
+class RegistryBusy(RegistryError, Unavailable):
+    """A limit of the registry is reached for now (watchers, pending work); try again later."""
+
+    kind = "busy"
+    status = 503
+
+
+class RegistryUnavailable(Unavailable):
+    """The registry does not answer; the same call may succeed later."""
+
+
+BY_KIND: dict[str, type[RegistryError]] = {
+    error.kind: error
+    for error in (
+        BadRequest,
+        CardRejected,
+        CardUnreachable,
+        NotAllowed,
+        UnknownAgent,
+        UnknownInstance,
+        VersionConflict,
+        LatestInUse,
+        RegistryBusy,
+    )
+}
+"""The class of each problem `type`, the same word on the wire as in code."""
