@@ -10,7 +10,8 @@ Guarantees every backend gives:
 - A backend may answer calls out of order, except that appends to one task take effect in the order made.
 """
 
-from collections.abc import Sequence
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -63,6 +64,8 @@ class LoggedEvent:
     body: bytes
     state: int
     at: float
+    work: int
+    """Number of the work entry that made it."""
 
 
 MESSAGE = 100
@@ -89,9 +92,11 @@ class NewMessage:
     version: str
     request: bytes
     """The SendMessageRequest with ids filled in, and what the executor must know of the call (see `dispatch`)."""
-    visible: bool
-    """Whether a new task is shown at once as SUBMITTED (the caller returns before the executor's first event)."""
     traceparent: str
+    first: "NewEvent | None" = None
+    """For a new task that is shown at once (its caller does not wait for the executor): its first event …"""
+    first_snapshot: bytes = b""
+    """… and the Task that it makes."""
     push: bytes = b""
     """A serialised TaskPushNotificationConfig to add, or nothing."""
 
@@ -103,6 +108,8 @@ class Accepted:
     task_id: str
     context_id: str
     generation: int
+    number: int
+    """Of the message's work entry."""
     duplicate: bool
     work: "Work | None" = None
     """The work, already leased to the accepting process, when it asked for that and the task was free."""
@@ -123,6 +130,8 @@ class Work:
     epoch: int
     attempt: int
     accepted_at: float
+    shown: bool = True
+    """False when the task is known to have no event yet (so nothing need be read before it runs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +151,13 @@ class Append:
 
     task_id: str
     epoch: int
+    number: int
     first: int
     events: Sequence[NewEvent]
     snapshot: bytes | None = None
     """The serialised Task after the last event, when it is time to keep one."""
+    traceparent: str = ""
+    """Of the execution; it travels on with the pushes."""
     ends: bool = False
     """The last event ends the task: the work entry is done and later work of the task is dropped."""
 
@@ -278,8 +290,9 @@ class Store(Protocol):
     async def take_cancels(self, worker: str) -> Sequence[Work]:
         """The pending cancel requests of tasks that this worker is running, leased under the running epoch."""
 
-    async def append(self, append: Append) -> bool:
-        """Append events; False, and nothing is written, when the epoch is stale or the task has ended."""
+    def append(self, append: Append) -> "Future[Sequence[LoggedEvent]]":
+        """Append events. The future gives them as logged; none, and nothing was written, when the epoch is stale
+        or the task has ended. Appends may be made without awaiting earlier ones."""
 
     async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
         """End a work entry without ending the task (it is parked); False when the epoch is stale."""
@@ -297,41 +310,49 @@ class Store(Protocol):
     async def events(self, task_id: str, after: int, limit: int = 1000) -> Sequence[LoggedEvent]:
         """The log of a task after generation `after`, in order."""
 
-    async def list_tasks(self, filter: TaskFilter) -> TaskPage:  # noqa: A002
+    async def list_tasks(self, wanted: TaskFilter) -> TaskPage:
         """Visible tasks of an owner. Tails are included."""
 
     async def trace(self, task_id: str, owner: str) -> TaskTrace | None:
         """How the task went; None as for `load`."""
 
+    async def sweep(self) -> int:
+        """Free the work of workers whose lease ran out; how many entries were freed."""
+
     async def queue_state(self) -> QueueState:
         """How much work waits and runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """What a reader hears. `events` may be empty ("look in the store"); `task`, when given, is the Task after the
+    last of them and must not be changed."""
+
+    events: Sequence[LoggedEvent] = ()
+    task: pb.Task | None = None
+
+
+class Subscription(Protocol):
+    """One reader's ear. Holds a bounded number of events; beyond it only "look in the store"."""
+
+    async def next(self, timeout: float) -> Wake | None:
+        """What was heard since the last call, or None after `timeout` seconds of silence."""
+
+    def close(self) -> None:
+        """Stop listening."""
 
 
 class Bus(Protocol):
     """Wake-ups for readers and workers. It may lose, repeat or coalesce; the store makes up for all of it."""
 
-    def publish(self, task_id: str, events: Sequence[LoggedEvent]) -> None:
-        """Tell local readers of committed events (others hear of them by the backend's own means)."""
+    def publish(self, task_id: str, wake: Wake) -> None:
+        """Tell this process's readers of a task what was committed (others hear by the backend's own means)."""
 
-    def subscribe(self, task_id: str) -> "Subscription":
+    def subscribe(self, task_id: str) -> Subscription:
         """Be woken when the task's log has grown or its work is done."""
 
-    def on_work(self, callback: "WorkListener | None") -> None:
+    def on_work(self, callback: Callable[[], None] | None) -> None:
         """Call back, on the event loop, when there may be work to take or to cancel."""
 
-    def wake(self, task_id: str) -> None:
-        """Tell local readers that something of the task changed that is not an event (its work is done)."""
-
-
-class WorkListener(Protocol):
-    def __call__(self) -> None: ...
-
-
-class Subscription(Protocol):
-    """One reader's ear. Holds at most a bounded number of events; beyond it says only "look in the store"."""
-
-    async def next(self, timeout: float) -> Sequence[LoggedEvent] | None:
-        """Events since the last call if they are at hand (perhaps none), or None after `timeout` seconds."""
-
-    def close(self) -> None:
-        """Stop listening."""
+    def work_added(self) -> None:
+        """Tell this process's worker that there is work."""

@@ -1,0 +1,195 @@
+"""Running an a2a-sdk AgentExecutor on a durable log: the adapter between its event queue and the store."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from a2a.server.agent_execution import AgentExecutor, RequestContext
+from a2a.server.events.event_queue import EventQueue
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import A2AError
+
+from parley_runtime.steps import LeaseLost, Scope
+from parley_runtime.store import (
+    ENDED,
+    ERROR,
+    INTERRUPTED,
+    Append,
+    Bus,
+    LoggedEvent,
+    NewEvent,
+    StepRecord,
+    Store,
+    Wake,
+    Work,
+)
+from parley_runtime.task import ExecutorEvent, TaskFold
+
+log = logging.getLogger(__name__)
+
+_PENDING = 256
+"""Events an executor may be ahead of the store before it is made to wait."""
+TASK_SCOPE = 0
+"""Work number under which steps of scope "task" are kept."""
+
+
+class TaskLog(EventQueue):
+    """The event queue of one execution: what the executor says is folded, appended and, once committed, published.
+
+    What is pending when an append returns goes with the next one. Raises LeaseLost to the executor when the store
+    refuses an append because another worker holds the task.
+    """
+
+    def __init__(self, store: Store, bus: Bus, work: Work, fold: TaskFold) -> None:
+        self.fold = fold
+        self.lost = False
+        self.muted = False
+        self._store = store
+        self._bus = bus
+        self._work = work
+        self._pending: list[NewEvent] = []
+        self._first = fold.generation + 1
+        self._in_flight = 0
+        self._failure: BaseException | None = None
+        self._idle: asyncio.Event | None = None
+        self._since_yield = 0
+
+    async def enqueue_event(self, event: ExecutorEvent) -> None:
+        """Take an event from the executor (a2a-sdk's EventQueue)."""
+        self._check()
+        if self.muted:
+            return
+        if self.fold.ended:
+            log.warning("the executor went on after the task had ended; %s ignored", type(event).__name__)
+            return
+        for change in self.fold.change(event):
+            self._pending.append(change)
+        if self._pending and not self._in_flight:
+            self._send()
+        self._since_yield += 1
+        if len(self._pending) >= _PENDING:
+            await self.flush()
+        elif self._since_yield >= 64:
+            self._since_yield = 0
+            await asyncio.sleep(0)
+
+    def refuse(self, error: A2AError) -> None:
+        """Record a protocol error as the whole outcome (there is no task to show)."""
+        self.fold.ended = True
+        self.fold.generation += 1
+        body = orjson.dumps(
+            {"error": {"type": type(error).__name__, "message": error.message, "data": error.data}}
+        )
+        self._pending.append(NewEvent(body, ERROR))
+        if not self._in_flight:
+            self._send()
+
+    async def flush(self) -> None:
+        """Return when everything said so far is committed."""
+        while self._pending or self._in_flight:
+            self._check()
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
+            self._idle = None
+        self._check()
+
+    def _check(self) -> None:
+        if self.lost:
+            raise LeaseLost("another worker has taken this task over")
+        if self._failure is not None:
+            raise self._failure
+
+    def _send(self) -> None:
+        events, self._pending = self._pending, []
+        states = events[-1].state
+        ends = states in ENDED
+        append = Append(
+            self._work.task_id,
+            self._work.epoch,
+            self._work.number,
+            self._first,
+            events,
+            self.fold.snapshot_due(force=ends or states in INTERRUPTED),
+            self._work.traceparent,
+            ends,
+        )
+        self._first += len(events)
+        self._in_flight += 1
+        self._store.append(append).add_done_callback(self._committed)
+
+    def _committed(self, future: "asyncio.Future[Sequence[LoggedEvent]]") -> None:
+        self._in_flight -= 1
+        if future.cancelled() or future.exception() is not None:
+            self._failure = future.exception() if not future.cancelled() else asyncio.CancelledError()
+            self._pending.clear()
+        elif not future.result():
+            self.lost = True
+            self._pending.clear()
+        else:
+            self._publish(future.result())
+            if self._pending:
+                self._send()
+        if self._idle is not None and (not self._in_flight or self.lost or self._failure):
+            self._idle.set()
+
+    def _publish(self, logged: Sequence[LoggedEvent]) -> None:
+        task = None
+        if logged[-1].state in ENDED:
+            task = self.fold.task  # nothing changes it any more
+        elif logged[-1].state in INTERRUPTED and self.fold.task is not None and not self._pending:
+            task = pb.Task()
+            task.CopyFrom(self.fold.task)
+        self._bus.publish(self._work.task_id, Wake(logged, task))
+
+
+class Steps:
+    """The durable steps of one execution (see parley_runtime.steps)."""
+
+    def __init__(self, store: Store, work: Work, turn: dict[str, bytes], task: dict[str, bytes]) -> None:
+        self._store = store
+        self._work = work
+        self._kept = {"turn": turn, "task": task}
+
+    @classmethod
+    async def of(cls, store: Store, work: Work) -> "Steps":
+        """The steps that earlier attempts (and, for scope "task", earlier turns) have finished."""
+        if work.epoch == 1:
+            return cls(store, work, {}, {})
+        turn = {s.name: s.result for s in await store.steps(work.task_id, work.number)}
+        task = {s.name: s.result for s in await store.steps(work.task_id, TASK_SCOPE)}
+        return cls(store, work, turn, task)
+
+    def finished(self, name: str, scope: Scope) -> bytes | None:
+        return self._kept[scope].get(name)
+
+    async def keep(self, step: StepRecord, scope: Scope) -> None:
+        number = TASK_SCOPE if scope == "task" else self._work.number
+        if not await self._store.record_step(self._work.task_id, self._work.epoch, number, step):
+            raise LeaseLost("another worker has taken this task over")
+        self._kept[scope][step.name] = step.result
+
+
+def on_crash(executor: AgentExecutor) -> str:
+    """What the executor declares for a crash in the middle of it: "retry" (default) or "fail"."""
+    return str(getattr(executor, "on_crash", "retry"))
+
+
+def failed(reason: str) -> pb.TaskStatusUpdateEvent:
+    """A status update to FAILED that says why."""
+    message = pb.Message(
+        message_id=f"failed-{time.time_ns():x}",
+        role=pb.ROLE_AGENT,
+        parts=[pb.Part(text=reason, media_type="text/plain")],
+    )
+    return pb.TaskStatusUpdateEvent(status=pb.TaskStatus(state=pb.TASK_STATE_FAILED, message=message))
+
+
+def request_context(
+    work: Work, call_context: Any, request: pb.SendMessageRequest | None, task: pb.Task | None
+) -> RequestContext:
+    """The RequestContext the SDK would give the executor for this work."""
+    return RequestContext(call_context, request, task_id=work.task_id, context_id=work.context_id, task=task)

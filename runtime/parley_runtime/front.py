@@ -1,0 +1,537 @@
+"""The front: accepts messages, reads logs. It is the a2a-sdk's RequestHandler, and holds nothing of a task."""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Protocol
+
+import orjson
+from a2a.server.context import ServerCallContext
+from a2a.server.events import Event
+from a2a.server.request_handlers.request_handler import RequestHandler
+from a2a.types import a2a_pb2 as pb
+from a2a.utils import errors as a2a
+from a2a.utils.task import apply_history_length
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from parley_core.telemetry import current_trace, new_trace
+from parley_runtime import rules
+from parley_runtime.dispatch import Call, digest, pack
+from parley_runtime.reader import Batch, Reader
+from parley_runtime.store import (
+    ENDED,
+    ERROR,
+    INTERRUPTED,
+    MESSAGE,
+    TERMINAL,
+    Accepted,
+    Bus,
+    ContextMismatch,
+    LoggedEvent,
+    MessageIdReused,
+    NewMessage,
+    Store,
+    StoredTask,
+    Subscription,
+    TaskEnded,
+    TaskFilter,
+    UnknownTask,
+    Work,
+)
+from parley_runtime.task import fold, submitted
+
+_FIRST_EVENT = 5.0
+"""Seconds a stream waits for its first event before it is opened without one; until then an error is a plain error."""
+
+
+class LocalWorker(Protocol):
+    """The worker of this process, if it has one: work may be accepted and taken in one step."""
+
+    name: str
+
+    @property
+    def free(self) -> int: ...
+
+    def start(self, work: Work) -> None: ...
+
+
+class PushConfigs(Protocol):
+    """Where push configurations are kept (see parley_runtime.push)."""
+
+    async def check(self, config: pb.TaskPushNotificationConfig) -> None:
+        """Raise InvalidParamsError when its URL must not be called."""
+
+    async def set(
+        self, owner: str, config: pb.TaskPushNotificationConfig
+    ) -> pb.TaskPushNotificationConfig: ...
+
+    async def get(self, owner: str, task_id: str, config_id: str) -> pb.TaskPushNotificationConfig | None: ...
+
+    async def list(self, owner: str, task_id: str) -> Sequence[pb.TaskPushNotificationConfig]: ...
+
+    async def delete(self, owner: str, task_id: str, config_id: str) -> None: ...
+
+
+class Front(RequestHandler):
+    """All operations of A2A on a store. Errors are a2a-sdk's; see the specification's section 3.1 for each."""
+
+    def __init__(
+        self,
+        card: pb.AgentCard,
+        store: Store,
+        bus: Bus,
+        push: PushConfigs,
+        *,
+        version: str,
+        extended_card: pb.AgentCard | None = None,
+        worker: LocalWorker | None = None,
+        cancel_wait: float = 10.0,
+    ) -> None:
+        self.card = card
+        self.extended_card = extended_card
+        self._store = store
+        self._bus = bus
+        self._push = push
+        self._reader = Reader(store, bus)
+        self._version = version
+        self._worker = worker
+        self._cancel_wait = cancel_wait
+
+    # -- sending (3.1.1, 3.1.2)
+
+    async def on_message_send(
+        self, params: pb.SendMessageRequest, context: ServerCallContext
+    ) -> pb.Task | pb.Message:
+        """The task (or the agent's Message) once it has ended or wants something; at once with `return_immediately`."""
+        at_once = params.configuration.return_immediately
+        accepted, ear = await self._accept(params, context, shown=at_once)
+        if at_once:
+            ear.close()
+            answer = await self._now(accepted.task_id)
+        else:
+            fresh = accepted.work is not None and accepted.generation == 0
+            answer = await self._outcome(accepted, ear, fresh)
+        if isinstance(answer, pb.Task):
+            return apply_history_length(answer, params.configuration)
+        return answer
+
+    async def send_stream(
+        self, params: pb.SendMessageRequest, context: ServerCallContext, after: int | None
+    ) -> AsyncIterator[Sequence[LoggedEvent]]:
+        """The events of a message's task as they are committed: first the Task (or the only Message), then updates.
+
+        With `after` (Last-Event-ID) and the messageId of an earlier call: what followed that generation.
+        """
+        rules.require_streaming(self.card)
+        accepted, ear = await self._accept(params, context, shown=False)
+        if after is None and params.message.task_id:
+            ear.close()
+            stored = await self._visible(accepted.task_id, None)
+            return self._from_now(stored, params, work=accepted.number)
+        start = after if after is not None else (0 if not params.message.task_id else accepted.generation)
+        fresh = accepted.work is not None and start == 0
+        batches = self._reader.follow(accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh)
+        return await _opened(batches, params.configuration)
+
+    async def on_message_send_stream(
+        self, params: pb.SendMessageRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Event, None]:
+        """`send_stream` as protocol objects, for bindings that do not pass JSON on."""
+        stream = await self.send_stream(params, context, context.state.get("after"))
+        async for event in _parsed(stream):
+            yield event
+
+    async def _accept(
+        self, params: pb.SendMessageRequest, context: ServerCallContext, *, shown: bool
+    ) -> tuple[Accepted, Subscription]:
+        rules.check_message(params, context, self.card)
+        owner = owner_of(context)
+        identity = digest(params.message)
+        follow_up = bool(params.message.task_id)
+        task_id = params.message.task_id or str(uuid.uuid4())
+        named_context = params.message.context_id
+        new_context = named_context or str(uuid.uuid4())
+        request = pb.SendMessageRequest()
+        request.CopyFrom(params)
+        request.message.task_id = task_id
+        if not follow_up:
+            request.message.context_id = new_context
+        elif not named_context and (stored := await self._store.load(task_id, owner)):
+            request.message.context_id = stored.context_id
+        push = await self._push_config(request, task_id)
+        first, snapshot = (None, b"")
+        if shown and not follow_up:
+            first, snapshot = submitted(task_id, new_context, request.message)
+        trace = current_trace.get() or new_trace()
+        worker = self._worker if self._worker is not None and self._worker.free > 0 else None
+        ear = self._reader.listen(task_id)
+        try:
+            accepted = await self._store.accept(
+                NewMessage(
+                    owner,
+                    params.message.message_id,
+                    identity,
+                    task_id,
+                    follow_up,
+                    named_context,
+                    new_context,
+                    self._version,
+                    pack(Call.of(context, owner), request),
+                    trace.traceparent,
+                    first,
+                    snapshot,
+                    push,
+                ),
+                take_as=worker.name if worker is not None else "",
+            )
+        except BaseException as error:
+            ear.close()
+            raise _protocol_error(error) from error
+        if accepted.task_id != task_id:
+            ear.close()
+            ear = self._reader.listen(accepted.task_id)
+        if accepted.work is not None and worker is not None:
+            worker.start(accepted.work)
+        elif not accepted.duplicate:
+            self._bus.work_added()
+        return accepted, ear
+
+    async def _push_config(self, request: pb.SendMessageRequest, task_id: str) -> bytes:
+        if not request.configuration.HasField("task_push_notification_config"):
+            return b""
+        rules.require_push(self.card)
+        config = request.configuration.task_push_notification_config
+        rules.require_text(config.url, "configuration.taskPushNotificationConfig.url")
+        config.id = config.id or str(uuid.uuid4())
+        config.task_id = task_id
+        await self._push.check(config)
+        return config.SerializeToString()
+
+    async def _now(self, task_id: str) -> pb.Task | pb.Message:
+        stored = await self._store.load(task_id)
+        if stored is not None and stored.state in (MESSAGE, ERROR):
+            [event] = await self._store.events(task_id, 0)
+            return _reply(event)
+        task = fold(stored) if stored is not None else None
+        if (
+            task is None
+        ):  # a repeat of a message whose first sender chose to wait; there is nothing to show yet
+            return await self._outcome(Accepted(task_id, "", 0, 1, True), self._reader.listen(task_id), False)
+        return task
+
+    async def _outcome(self, accepted: Accepted, ear: Subscription, fresh: bool) -> pb.Task | pb.Message:
+        batches = self._reader.follow(
+            accepted.task_id, accepted.generation, work=accepted.number, ear=ear, fresh=fresh
+        )
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                last = batch.events[-1]
+                if last.state in (MESSAGE, ERROR):
+                    return _reply(last)
+                if last.state in TERMINAL or (last.state in INTERRUPTED and last.work >= accepted.number):
+                    if batch.task is not None:
+                        return batch.task
+                    break
+        stored = await self._store.load(accepted.task_id)
+        task = fold(stored) if stored is not None else None
+        if task is None:
+            raise a2a.InternalError(message="The agent returned without an answer.")
+        return task
+
+    # -- reading (3.1.3, 3.1.4, 3.1.6)
+
+    async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task:
+        rules.check_call(context, self.card)
+        rules.check_history(params)
+        rules.require_text(params.id, "id")
+        stored = await self._visible(params.id, owner_of(context))
+        task = fold(stored)
+        if task is None:
+            raise a2a.TaskNotFoundError
+        return apply_history_length(task, params)
+
+    async def on_list_tasks(
+        self, params: pb.ListTasksRequest, context: ServerCallContext
+    ) -> pb.ListTasksResponse:
+        rules.check_call(context, self.card)
+        rules.check_history(params)
+        size = rules.page_size(params)
+        after = params.status_timestamp_after
+        wanted = TaskFilter(
+            owner_of(context),
+            params.context_id,
+            params.status or None,
+            after.seconds + after.nanos / 1e9 if params.HasField("status_timestamp_after") else None,
+            _decode_cursor(params.page_token) if params.page_token else None,
+            size,
+        )
+        page = await self._store.list_tasks(wanted)
+        answer = pb.ListTasksResponse(page_size=size, total_size=page.total)
+        if page.next is not None:
+            answer.next_page_token = _encode_cursor(page.next)
+        for stored in page.tasks:
+            task = fold(stored)
+            if task is not None:
+                if not params.include_artifacts:
+                    task.ClearField("artifacts")
+                answer.tasks.append(apply_history_length(task, params))
+        return answer
+
+    async def subscribe_stream(
+        self, params: pb.SubscribeToTaskRequest, context: ServerCallContext, after: int | None
+    ) -> AsyncIterator[Sequence[LoggedEvent]]:
+        """The task as it is and what follows; with `after` (Last-Event-ID) just what followed that generation, of a
+        task that has ended too."""
+        rules.check_call(context, self.card)
+        rules.require_streaming(self.card)
+        rules.require_text(params.id, "id")
+        stored = await self._visible(params.id, owner_of(context))
+        if after is not None:
+            if after > stored.generation:
+                raise rules.invalid(
+                    "Last-Event-ID", f"the task's last event is {stored.generation}, not {after}"
+                )
+            return await _opened(self._reader.follow(params.id, after), None, wait=0)
+        if stored.state in TERMINAL:
+            state = pb.TaskState.Name(stored.state)
+            raise a2a.UnsupportedOperationError(
+                message=f"Task {params.id} has ended ({state}); use GetTask, or send Last-Event-ID for a missed tail"
+            )
+        return self._from_now(stored, None, work=0)
+
+    async def on_subscribe_to_task(
+        self, params: pb.SubscribeToTaskRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Event, None]:
+        stream = await self.subscribe_stream(params, context, context.state.get("after"))
+        async for event in _parsed(stream):
+            yield event
+
+    async def _from_now(
+        self, stored: StoredTask, params: pb.SendMessageRequest | None, *, work: int
+    ) -> AsyncGenerator[Sequence[LoggedEvent], None]:
+        task = fold(stored)
+        assert task is not None
+        if params is not None:
+            task = apply_history_length(task, params.configuration)
+        body = orjson.dumps({"task": MessageToDict(task)})
+        yield [LoggedEvent(stored.generation, body, stored.state, time.time(), 0)]
+        if stored.state in ENDED:
+            return
+        batches = self._reader.follow(stored.task_id, stored.generation, work=work)
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                yield batch.events
+
+    async def _visible(self, task_id: str, owner: str | None) -> StoredTask:
+        stored = await self._store.load(task_id, owner)
+        if stored is None or not stored.visible:
+            raise a2a.TaskNotFoundError(message=f"There is no task {task_id!r}", data={"taskId": task_id})
+        return stored
+
+    # -- cancelling (3.1.5)
+
+    async def on_cancel_task(self, params: pb.CancelTaskRequest, context: ServerCallContext) -> pb.Task:
+        rules.check_call(context, self.card)
+        rules.require_text(params.id, "id")
+        owner = owner_of(context)
+        await self._visible(params.id, owner)
+        trace = current_trace.get() or new_trace()
+        ear = self._reader.listen(params.id)
+        try:
+            request = pack(Call.of(context, owner), params)
+            await self._store.request_cancel(params.id, owner, request, trace.traceparent)
+            self._bus.work_added()
+            deadline = time.monotonic() + self._cancel_wait
+            while (left := deadline - time.monotonic()) > 0:
+                stored = await self._visible(params.id, owner)
+                if stored.state in TERMINAL:
+                    break
+                if stored.refusal:
+                    raise a2a.TaskNotCancelableError(
+                        message=f"The agent cannot cancel this task: {stored.refusal}"
+                    )
+                await ear.next(min(left, 0.25))
+        except TaskEnded as error:
+            raise a2a.TaskNotCancelableError(message=f"Task {params.id} has already ended") from error
+        except UnknownTask as error:
+            raise _protocol_error(error) from error
+        finally:
+            ear.close()
+        task = fold(await self._visible(params.id, owner))
+        assert task is not None
+        return task
+
+    # -- push configurations (3.1.7 – 3.1.10)
+
+    async def on_create_task_push_notification_config(
+        self, params: pb.TaskPushNotificationConfig, context: ServerCallContext
+    ) -> pb.TaskPushNotificationConfig:
+        owner = await self._push_call(params.task_id, context)
+        rules.require_text(params.url, "url")
+        config = pb.TaskPushNotificationConfig()
+        config.CopyFrom(params)
+        config.id = config.id or str(uuid.uuid4())
+        await self._push.check(config)
+        return await self._push.set(owner, config)
+
+    async def on_get_task_push_notification_config(
+        self, params: pb.GetTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> pb.TaskPushNotificationConfig:
+        owner = await self._push_call(params.task_id, context)
+        config = await self._push.get(owner, params.task_id, params.id)
+        if config is None:
+            raise a2a.TaskNotFoundError(
+                message=f"There is no push notification config {params.id!r} for this task"
+            )
+        return config
+
+    async def on_list_task_push_notification_configs(
+        self, params: pb.ListTaskPushNotificationConfigsRequest, context: ServerCallContext
+    ) -> pb.ListTaskPushNotificationConfigsResponse:
+        owner = await self._push_call(params.task_id, context)
+        start = rules.offset(params.page_token)
+        configs = list(await self._push.list(owner, params.task_id))
+        size = params.page_size if params.page_size > 0 else len(configs)
+        more = start + size < len(configs)
+        return pb.ListTaskPushNotificationConfigsResponse(
+            configs=configs[start : start + size], next_page_token=str(start + size) if more else ""
+        )
+
+    async def on_delete_task_push_notification_config(
+        self, params: pb.DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> None:
+        owner = await self._push_call(params.task_id, context)
+        await self._push.delete(owner, params.task_id, params.id)
+
+    async def _push_call(self, task_id: str, context: ServerCallContext) -> str:
+        rules.check_call(context, self.card)
+        rules.require_push(self.card)
+        rules.require_text(task_id, "taskId")
+        owner = owner_of(context)
+        await self._visible(task_id, owner)
+        return owner
+
+    # -- the card (3.1.11)
+
+    async def on_get_extended_agent_card(
+        self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
+    ) -> pb.AgentCard:
+        if not self.card.capabilities.extended_agent_card:
+            raise a2a.UnsupportedOperationError(message="The agent has no extended card")
+        if self.extended_card is None:
+            raise a2a.ExtendedAgentCardNotConfiguredError
+        return self.extended_card
+
+
+def owner_of(context: ServerCallContext) -> str:
+    """Who a call's tasks belong to: the caller, within the tenant if the call names one."""
+    owner = context.user.user_name or "local"
+    return f"{owner}#{context.tenant}" if context.tenant else owner
+
+
+def _protocol_error(error: BaseException) -> BaseException:
+    match error:
+        case UnknownTask():
+            return a2a.TaskNotFoundError(message=str(error))
+        case TaskEnded():
+            return a2a.UnsupportedOperationError(message=str(error))
+        case ContextMismatch():
+            return rules.invalid("message.contextId", str(error))
+        case MessageIdReused():
+            return rules.invalid("message.messageId", str(error))
+    return error
+
+
+def _reply(event: LoggedEvent) -> pb.Message:
+    body = orjson.loads(event.body)
+    if event.state == ERROR:
+        raise _recorded(body["error"])
+    return ParseDict(body["message"], pb.Message())
+
+
+def _recorded(error: dict[str, object]) -> a2a.A2AError:
+    kind = getattr(a2a, str(error["type"]), a2a.InternalError)
+    data = error.get("data")
+    made = kind(message=str(error["message"]), data=data if isinstance(data, dict) else None)
+    assert isinstance(made, a2a.A2AError)
+    return made
+
+
+async def _opened(
+    batches: AsyncGenerator[Batch, None],
+    config: pb.SendMessageConfiguration | None,
+    wait: float = _FIRST_EVENT,
+) -> AsyncIterator[Sequence[LoggedEvent]]:
+    """The stream, once its first events are there or `wait` has passed; an error recorded first is raised here."""
+    first: asyncio.Task[Batch] = asyncio.ensure_future(anext(batches))  # type: ignore[arg-type]
+    try:
+        await asyncio.wait([first], timeout=wait)
+    except BaseException:
+        first.cancel()
+        raise
+    if first.done() and first.exception() is None and first.result().events[0].state == ERROR:
+        await batches.aclose()
+        _reply(first.result().events[0])
+    return _events(first, batches, config)
+
+
+async def _events(
+    first: "asyncio.Task[Batch]",
+    batches: AsyncGenerator[Batch, None],
+    config: pb.SendMessageConfiguration | None,
+) -> AsyncGenerator[Sequence[LoggedEvent], None]:
+    try:
+        try:
+            batch = await first
+        except StopAsyncIteration:
+            return
+        del first
+        if batch.events[0].state == ERROR:
+            _reply(batch.events[0])
+        yield _shortened(batch.events, config)
+        del batch
+        async for batch in batches:
+            yield batch.events
+    finally:
+        await batches.aclose()
+
+
+def _shortened(
+    events: Sequence[LoggedEvent], config: pb.SendMessageConfiguration | None
+) -> Sequence[LoggedEvent]:
+    if config is None or not config.HasField("history_length") or not events[0].body.startswith(b'{"task":'):
+        return events
+    task = apply_history_length(ParseDict(orjson.loads(events[0].body)["task"], pb.Task()), config)
+    head = events[0]
+    body = orjson.dumps({"task": MessageToDict(task)})
+    return [LoggedEvent(head.generation, body, head.state, head.at, head.work), *events[1:]]
+
+
+async def _parsed(stream: AsyncIterator[Sequence[LoggedEvent]]) -> AsyncGenerator[Event, None]:
+    try:
+        async for batch in stream:
+            for event in batch:
+                response = ParseDict(orjson.loads(event.body), pb.StreamResponse())
+                yield getattr(response, response.WhichOneof("payload") or "task")
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+
+def _encode_cursor(cursor: tuple[float, str]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(cursor)).decode().rstrip("=")
+
+
+def _decode_cursor(token: str) -> tuple[float, str]:
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        at, task_id = orjson.loads(raw)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise rules.invalid("pageToken", "not a token that ListTasks gave") from error
+    if isinstance(at, bool) or not isinstance(at, int | float) or not isinstance(task_id, str):
+        raise rules.invalid("pageToken", "not a token that ListTasks gave")
+    return float(at), task_id

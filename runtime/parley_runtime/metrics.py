@@ -1,0 +1,27 @@
+"""Prometheus metrics of a host. Labels are few and bounded: never a task, an owner or a URL."""
+
+from a2a.types import a2a_pb2 as pb
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter(
+    "parley_requests", "A2A requests by binding, operation and outcome", ["binding", "operation", "outcome"]
+)
+TASKS = Counter(
+    "parley_tasks", "Ended executions by agent, version and end state", ["agent", "version", "state"]
+)
+TAKEOVERS = Counter("parley_lease_takeovers", "Executions begun again after their worker was lost", ["agent"])
+QUEUE_DEPTH = Gauge("parley_queue_depth", "Work that nobody has taken", ["agent"])
+QUEUE_AGE = Gauge("parley_queue_oldest_seconds", "Age of the oldest work that nobody has taken", ["agent"])
+RUNNING = Gauge("parley_tasks_running", "Work under a lease", ["agent"])
+STREAM_LAG = Histogram(
+    "parley_stream_lag_seconds",
+    "From an event's commit to its being handed to a stream",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+
+
+def state_name(state: int | None) -> str:
+    """A task state as a label: completed, failed …; "message" for an exchange without a task."""
+    if state is None:
+        return "message"
+    return pb.TaskState.Name(state).removeprefix("TASK_STATE_").lower()

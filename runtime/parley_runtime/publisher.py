@@ -1,0 +1,56 @@
+"""The publisher: makes the registry know of this agent while the host runs, and forget it at a clean stop."""
+
+import asyncio
+import logging
+
+from a2a.types import a2a_pb2 as pb
+
+from parley_core.errors import ParleyError
+from parley_registry.client import Instance, RegistryClient
+
+log = logging.getLogger(__name__)
+
+_BEAT = 2.0
+_RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
+_DEADLINE = 5.0
+
+
+class Publisher:
+    """Publishes `card` with this instance, beats while it runs, publishes again after the registry was away."""
+
+    def __init__(self, registry: RegistryClient, card: pb.AgentCard, instance: Instance) -> None:
+        self._registry = registry
+        self._card = card
+        self._instance = instance
+        self._failures = 0
+        self.published = asyncio.Event()
+        """Set while the registry is known to have this instance."""
+
+    async def run(self) -> None:
+        """Publish and beat until cancelled. A registry that is away or refuses is said once and tried again."""
+        while True:
+            try:
+                if self.published.is_set():
+                    await self._registry.heartbeat(self._card.name, self._card.version, self._instance.id)
+                else:
+                    entry = await self._registry.publish(self._card, instance=self._instance)
+                    log.info("published %s %s to the registry", entry.name, entry.version)
+                    self.published.set()
+                self._failures = 0
+                await asyncio.sleep(_BEAT)
+            except ParleyError as error:
+                self.published.clear()
+                if self._failures == 0:
+                    log.warning("the registry did not take %s: %s", self._card.name, error)
+                self._failures += 1
+                await asyncio.sleep(_RETRY[min(self._failures, len(_RETRY)) - 1])
+
+    async def withdraw(self) -> None:
+        """Tell the registry that this instance is gone; a registry that does not answer will find out by itself."""
+        if not self.published.is_set():
+            return
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                await self._registry.withdraw(self._card.name, self._card.version, self._instance.id)
+        except (ParleyError, TimeoutError) as error:
+            log.warning("could not withdraw %s from the registry: %s", self._card.name, error)

@@ -1,0 +1,76 @@
+"""What a host can be told, by argument, by `PARLEY_…` in the environment, or left at its default."""
+
+from ipaddress import ip_network
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from parley_core.errors import ConfigurationError
+
+Role = Literal["front", "worker"]
+
+
+def parse_listen(value: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`. Raises ConfigurationError with the expected form."""
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535 or not host:
+        raise ConfigurationError(f"{value!r} is not a listen address; use host:port, as in 127.0.0.1:9999")
+    return host.strip("[]"), int(port)
+
+
+class HostSettings(BaseSettings):
+    """Settings of one agent host. Durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="PARLEY_", extra="ignore", frozen=True)
+
+    listen: str = "127.0.0.1:9999"
+    grpc: str = ""
+    """Address of the gRPC binding; empty: none."""
+    public_url: str = ""
+    """How others reach this host, written into the published card; empty: the listen address."""
+    store: str = "sqlite:///parley.db"
+    version: str = ""
+    """Version of the agent; empty: the card's."""
+    role: Annotated[tuple[Role, ...], NoDecode] = ("front", "worker")
+    registry: str = ""
+    registry_token: str = Field(default="", repr=False)
+
+    concurrency: int = Field(default=64, ge=1)
+    """Executions at once in this process."""
+    lease: float = Field(default=3.0, ge=0.5)
+    """How long a worker that says nothing keeps its tasks."""
+    max_attempts: int = Field(default=5, ge=1)
+    """Executions of one message, crashes included, before the task fails with the reason."""
+    drain: float = Field(default=10.0, ge=0)
+    """How long running work may go on after SIGTERM before it is handed over."""
+    cancel_wait: float = Field(default=10.0, gt=0)
+    """How long CancelTask waits for the executor's answer before it returns the task as it is."""
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+
+    auth_issuer: str = ""
+    auth_audience: str = ""
+    auth_jwks: str = ""
+    """URL or file of the JSON Web Key Set that verifies bearer tokens; empty: loopback only, no tokens."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host header values accepted besides the listen address (loopback profile)."""
+
+    push_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """CIDR networks that webhooks may be in although they are not public."""
+    push_give_up: float = Field(default=24 * 3600.0, gt=0)
+
+    log_level: str = "info"
+
+    @field_validator("role", "allowed_hosts", "push_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("push_allow")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)
+        return value

@@ -1,0 +1,403 @@
+"""The store on one SQLite file, shared by a few processes of one machine.
+
+One lane writes (group commit), one lane reads. The writing lane also renews this process's worker lease, so a
+blocked event loop does not lose it, and notices commits of other processes by `PRAGMA data_version`.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from parley_core.database import connect, migrate, sqlite_path
+from parley_runtime.store import (
+    ENDED,
+    Accepted,
+    Append,
+    ContextMismatch,
+    LoggedEvent,
+    MessageIdReused,
+    NewMessage,
+    QueueState,
+    StepRecord,
+    StoredTask,
+    TaskEnded,
+    TaskFilter,
+    TaskPage,
+    TaskTrace,
+    UnknownTask,
+    Work,
+)
+from parley_runtime.stores import reading, schema
+from parley_runtime.stores.lane import Lane
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_POLL_BUSY = 0.005
+_POLL_IDLE = 0.02
+_IDLE_AFTER = 2.0
+
+ChangeListener = Callable[[Sequence[tuple[str, LoggedEvent]]], None]
+
+
+class SqliteStore:
+    """See `parley_runtime.store.Store` for what it promises. `url` is `sqlite:///path`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._path = sqlite_path(url)
+        self._writer: Lane | None = None
+        self._reader: Lane | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lease: tuple[str, str, float] | None = None
+        self._renew_at = 0.0
+        self._listener: ChangeListener | None = None
+        self._wants_events: Callable[[], bool] = lambda: False
+        self._data_version = -1
+        self._cursor = 0
+        self._active_at = time.monotonic()
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        connection = await asyncio.to_thread(connect, self._path)
+        await asyncio.to_thread(migrate, connection, schema.MIGRATIONS)
+        self._cursor = connection.execute(schema.LAST_SEQ).fetchone()[0]
+        self._writer = Lane(
+            connection, name="parley-store-write", writes=True, idle=self._between, tick=self._tick
+        )
+        self._reader = Lane(connect(self._path, read_only=True), name="parley-store-read", writes=False)
+
+    async def close(self) -> None:
+        for lane in (self._reader, self._writer):
+            if lane is not None:
+                await lane.close()
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> "Future[T]":
+        """Run `work` in the next group transaction; the future has its result once committed."""
+        assert self._writer is not None, "the store is not open"
+        return self._writer.submit(work)
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> "Future[T]":
+        """Run `work` on the reading connection."""
+        assert self._reader is not None, "the store is not open"
+        return self._reader.submit(work)
+
+    def watch(self, listener: ChangeListener, wants_events: Callable[[], bool]) -> None:
+        """Call `listener` on the event loop after other processes committed: with their new events while
+        `wants_events()`, else with none."""
+        self._wants_events = wants_events
+        self._listener = listener
+
+    async def ping(self) -> None:
+        await self.read(lambda c: c.execute("SELECT 1 FROM task LIMIT 1").fetchone())
+
+    # -- accepting
+
+    async def accept(self, message: NewMessage, *, take_as: str = "") -> Accepted:
+        return await self.write(lambda c: _accept(c, message, take_as, time.time()))
+
+    async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
+        def work(c: sqlite3.Connection) -> bool:
+            head = _owned(c, task_id, owner)
+            if head[3] in ENDED:
+                raise TaskEnded("the task has already ended")
+            first, _, _, pending = c.execute(schema.WORK_NUMBERS, (task_id,)).fetchone()
+            if pending:
+                return False
+            number = min(first or 0, 0) - 1
+            c.execute(schema.SET_REFUSAL, ("", task_id))
+            row = (task_id, number, "cancel", 0, head[2], "", 0, request, traceparent, time.time(), None)
+            c.execute(schema.ADD_WORK, row)
+            return True
+
+        return await self.write(work)
+
+    # -- working
+
+    async def register_worker(self, worker: str, version: str, lease_seconds: float) -> None:
+        self._lease = (worker, version, lease_seconds)
+        await self.write(lambda c: _renew(c, worker, version, lease_seconds))
+        self._renew_at = time.monotonic() + lease_seconds / 3
+
+    async def retire_worker(self, worker: str) -> None:
+        self._lease = None
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute(schema.RETIRE, (worker,))
+            c.execute(schema.RELEASE, (worker,)).fetchall()
+
+        await self.write(work)
+
+    async def take(self, worker: str, version: str, limit: int) -> Sequence[Work]:
+        waiting = await self.read(lambda c: c.execute(_ANY_WAITING).fetchone())
+        if waiting is None:
+            return ()
+        return await self.write(lambda c: _take(c, worker, version, limit, time.time()))
+
+    async def take_cancels(self, worker: str) -> Sequence[Work]:
+        if not await self.read(lambda c: c.execute(schema.CANCELS_OF, (worker,)).fetchone()):
+            return ()
+
+        def work(c: sqlite3.Connection) -> list[Work]:
+            now = time.time()
+            rows = c.execute(schema.CANCELS_OF, (worker,)).fetchall()
+            return [
+                _lease(c, worker, now, tid, number, epoch, owner, ctx)
+                for tid, number, epoch, owner, ctx in rows
+            ]
+
+        return await self.write(work)
+
+    def append(self, append: Append) -> "Future[Sequence[LoggedEvent]]":
+        return self.write(lambda c: _append(c, append, time.time()))
+
+    async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
+        def work(c: sqlite3.Connection) -> bool:
+            head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
+            if head is None or head[5] != epoch:
+                return False
+            c.execute(schema.END_WORK, (time.time(), task_id, number))
+            if refusal:
+                c.execute(schema.SET_REFUSAL, (refusal, task_id))
+            return True
+
+        return await self.write(work)
+
+    async def record_step(self, task_id: str, epoch: int, number: int, step: StepRecord) -> bool:
+        def work(c: sqlite3.Connection) -> bool:
+            head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
+            if head is None or head[5] != epoch:
+                return False
+            c.execute(schema.ADD_STEP, (task_id, number, step.name, step.result, step.started, step.ended))
+            return True
+
+        return await self.write(work)
+
+    async def sweep(self) -> int:
+        now = time.time()
+        if not await self.read(lambda c: c.execute(schema.LOST_WORK, (now,)).fetchone()):
+            return 0
+
+        def work(c: sqlite3.Connection) -> int:
+            lost = c.execute(schema.LOST_WORK, (now,)).fetchall()
+            for task_id, number, worker, epoch in lost:
+                c.execute(schema.FREE, (task_id, number))
+                c.execute(schema.ADD_TAKEOVER, (task_id, epoch, worker, now))
+            c.execute(schema.DROP_DEAD_WORKERS, (now - 60,))
+            return len(lost)
+
+        return await self.write(work)
+
+    # -- reading
+
+    async def steps(self, task_id: str, number: int) -> Sequence[StepRecord]:
+        rows = await self.read(lambda c: c.execute(schema.STEPS, (task_id, number)).fetchall())
+        return [StepRecord(*row) for row in rows]
+
+    async def load(self, task_id: str, owner: str | None = None) -> StoredTask | None:
+        return await self.read(lambda c: reading.load(c, task_id, owner))
+
+    async def events(self, task_id: str, after: int, limit: int = 1000) -> Sequence[LoggedEvent]:
+        rows = await self.read(lambda c: c.execute(schema.EVENTS, (task_id, after, limit)).fetchall())
+        return [LoggedEvent(*row) for row in rows]
+
+    async def list_tasks(self, wanted: TaskFilter) -> TaskPage:
+        return await self.read(lambda c: reading.list_tasks(c, wanted))
+
+    async def trace(self, task_id: str, owner: str) -> TaskTrace | None:
+        return await self.read(lambda c: reading.trace(c, task_id, owner))
+
+    async def queue_state(self) -> QueueState:
+        waiting, running, oldest = await self.read(lambda c: c.execute(schema.QUEUE_STATE).fetchone())
+        return QueueState(waiting, running, time.time() - oldest if oldest else 0.0)
+
+    # -- on the writing lane's thread
+
+    def _tick(self) -> float:
+        return _POLL_BUSY if time.monotonic() - self._active_at < _IDLE_AFTER else _POLL_IDLE
+
+    def _between(self, c: sqlite3.Connection) -> None:
+        lease = self._lease
+        try:
+            if lease and time.monotonic() >= self._renew_at:
+                _renew(c, *lease)
+                self._renew_at = time.monotonic() + lease[2] / 3
+            if self._listener is None:
+                return
+            version = c.execute("PRAGMA data_version").fetchone()[0]
+            if version == self._data_version:
+                return
+            first = self._data_version == -1
+            self._data_version = version
+            if not first:
+                self._hear(c)
+        except sqlite3.OperationalError as error:
+            log.warning("the store %s did not answer between commits: %s", self._path, error)
+
+    def _hear(self, c: sqlite3.Connection) -> None:
+        self._active_at = time.monotonic()
+        events: list[tuple[str, LoggedEvent]] = []
+        if self._wants_events():
+            for seq, task_id, *rest in c.execute(schema.NEW_EVENTS, (self._cursor,)):
+                self._cursor = seq
+                events.append((task_id, LoggedEvent(*rest)))
+        else:
+            self._cursor = c.execute(schema.LAST_SEQ).fetchone()[0]
+        if self._loop is not None and self._listener is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._listener, events)
+            except RuntimeError:  # the loop is closed: this process is stopping
+                return
+
+
+_ANY_WAITING = "SELECT 1 FROM work WHERE state = 0 LIMIT 1"
+
+
+def _renew(c: sqlite3.Connection, worker: str, version: str, lease_seconds: float) -> None:
+    c.execute(schema.REGISTER, (worker, version, time.time() + lease_seconds))
+
+
+def _owned(c: sqlite3.Connection, task_id: str, owner: str) -> Any:
+    head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
+    if head is None or head[0] != owner:
+        raise UnknownTask(f"there is no task {task_id!r}")
+    return head
+
+
+def _accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Accepted:
+    known = c.execute(schema.FIND_MESSAGE, (m.owner, m.message_id)).fetchone()
+    if known is not None:
+        digest, task_id, generation, number = known
+        if digest != m.digest:
+            raise MessageIdReused(
+                f"messageId {m.message_id!r} was already used for another message; use a new one"
+            )
+        context_id = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()[1]
+        return Accepted(task_id, context_id, generation, number, True)
+    if m.follow_up:
+        return _follow_up(c, m, take_as, now)
+    context_id = m.context_id or m.new_context_id
+    pin = c.execute(schema.PIN, (m.owner, context_id)).fetchone() if m.context_id else None
+    version = pin[0] if pin else m.version
+    if pin is None:
+        c.execute(schema.ADD_PIN, (m.owner, context_id, version))
+    first = m.first
+    taken = 1 if take_as else 0
+    shown = 1 if first else 0
+    task = (
+        m.task_id,
+        m.owner,
+        context_id,
+        version,
+        first.state if first else 0,
+        shown,
+        taken,
+        shown,
+        bool(m.push),
+    )
+    c.execute(schema.ADD_TASK, (*task, (first.status_at if first else None) or now))
+    if m.push:
+        _add_push(c, m, now)
+    if first:
+        c.execute(schema.ADD_EVENT, (m.task_id, 1, 1, first.state, now, first.body, first.message))
+        c.execute(schema.KEEP_SNAPSHOT, (m.task_id, 1, m.first_snapshot))
+        if m.push:
+            c.execute(schema.ADD_OUTBOX, (1, first.body, m.traceparent, now, m.task_id))
+    c.execute(schema.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, shown, 1))
+    started = now if taken else None
+    row = (m.task_id, 1, "message", taken, version, take_as, taken, m.request, m.traceparent, now, started)
+    c.execute(schema.ADD_WORK, row)
+    work = None
+    if taken:
+        work = Work(
+            m.task_id, context_id, m.owner, 1, "message", version, m.request, m.traceparent, 1, 1, now
+        )
+    return Accepted(m.task_id, context_id, shown, 1, False, work)
+
+
+def _follow_up(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Accepted:
+    _, context_id, version, state, generation, epoch, _, _, _ = _owned(c, m.task_id, m.owner)
+    if m.context_id and m.context_id != context_id:
+        raise ContextMismatch(f"task {m.task_id!r} belongs to another context than {m.context_id!r}")
+    if state in ENDED:
+        raise TaskEnded(
+            f"task {m.task_id!r} has ended and takes no more messages; start a new task in its context"
+        )
+    if m.push:
+        _add_push(c, m, now)
+    _, last, busy, _ = c.execute(schema.WORK_NUMBERS, (m.task_id,)).fetchone()
+    number = max(last or 0, 0) + 1
+    c.execute(schema.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, generation, number))
+    row = (m.task_id, number, "message", 0, version, "", 0, m.request, m.traceparent, now, None)
+    c.execute(schema.ADD_WORK, row)
+    work = None
+    if take_as and not busy:
+        epoch, owner, _ = c.execute(schema.NEXT_EPOCH, (m.task_id,)).fetchone()
+        work = _lease(c, take_as, now, m.task_id, number, epoch, owner, context_id)
+    return Accepted(m.task_id, context_id, generation, number, False, work)
+
+
+def _add_push(c: sqlite3.Connection, m: NewMessage, now: float) -> None:
+    from a2a.types import a2a_pb2 as pb
+
+    config = pb.TaskPushNotificationConfig.FromString(m.push)
+    c.execute(schema.ADD_PUSH_CONFIG, (m.task_id, config.id, m.owner, config.url, m.push, now))
+    c.execute(schema.SET_PUSH, (m.task_id,))
+
+
+def _take(c: sqlite3.Connection, worker: str, version: str, limit: int, now: float) -> list[Work]:
+    found = c.execute(schema.TAKEABLE, {"version": version, "now": now, "limit": limit}).fetchall()
+    taken = []
+    for task_id, number in found:
+        epoch, owner, context_id = c.execute(schema.NEXT_EPOCH, (task_id,)).fetchone()
+        taken.append(_lease(c, worker, now, task_id, number, epoch, owner, context_id))
+    return taken
+
+
+def _lease(
+    c: sqlite3.Connection,
+    worker: str,
+    now: float,
+    task_id: str,
+    number: int,
+    epoch: int,
+    owner: str,
+    context_id: str,
+) -> Work:
+    row = c.execute(schema.LEASE, (worker, now, task_id, number)).fetchone()
+    kind, version, attempt, request, traceparent, accepted = row
+    return Work(
+        task_id, context_id, owner, number, kind, version, request, traceparent, epoch, attempt, accepted
+    )
+
+
+def _append(c: sqlite3.Connection, a: Append, now: float) -> list[LoggedEvent]:
+    head = c.execute(schema.TASK_HEAD, (a.task_id,)).fetchone()
+    if head is None or head[5] != a.epoch or head[4] != a.first - 1 or head[3] in ENDED:
+        return []
+    push = head[7]
+    logged = []
+    status_at = None
+    for generation, event in enumerate(a.events, a.first):
+        c.execute(
+            schema.ADD_EVENT, (a.task_id, generation, a.number, event.state, now, event.body, event.message)
+        )
+        if push:
+            c.execute(schema.ADD_OUTBOX, (generation, event.body, a.traceparent, now, a.task_id))
+        status_at = event.status_at if event.status_at is not None else status_at
+        logged.append(LoggedEvent(generation, event.body, event.state, now, a.number))
+    last = logged[-1]
+    shown = 0 if last.state not in _SHOWN else 1
+    c.execute(schema.ADVANCE, (last.state, last.generation, shown, status_at, a.task_id))
+    if a.snapshot is not None:
+        c.execute(schema.KEEP_SNAPSHOT, (a.task_id, last.generation, a.snapshot))
+    if a.ends:
+        c.execute(schema.END_ALL_WORK, (now, a.task_id))
+    return logged
+
+
+_SHOWN = frozenset(range(1, 9))

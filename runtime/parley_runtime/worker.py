@@ -1,0 +1,267 @@
+"""The worker: takes work under a lease, runs the executor, and lets go."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from a2a.server.agent_execution import AgentExecutor
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import A2AError
+
+from parley_core.errors import Unavailable
+from parley_core.telemetry import log_fields, parse_traceparent, span
+from parley_runtime import metrics
+from parley_runtime.dispatch import unpack
+from parley_runtime.executor import Steps, TaskLog, failed, on_crash, request_context
+from parley_runtime.steps import LeaseLost, current_steps
+from parley_runtime.store import ENDED, Bus, Store, StoredTask, Wake, Work
+from parley_runtime.task import TaskFold, fold
+
+log = logging.getLogger(__name__)
+
+_NOTHING = Wake()
+_LOOK_AGAIN = 1.0
+"""Seconds after which a worker that heard nothing looks for work (the queue's wake-ups may be lost)."""
+
+
+@dataclass(slots=True)
+class _Running:
+    work: Work
+    task: "asyncio.Task[None]"
+    log: TaskLog | None = None
+    handed_over: bool = False
+
+
+class Worker:
+    """Runs at most `concurrency` executions at once in this process, under the name `worker`."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        executor: AgentExecutor,
+        *,
+        worker: str,
+        agent: str,
+        version: str,
+        concurrency: int = 64,
+        lease: float = 3.0,
+        max_attempts: int = 5,
+        pushed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = worker
+        self._store = store
+        self._bus = bus
+        self._executor = executor
+        self._agent = agent
+        self._version = version
+        self._concurrency = concurrency
+        self._lease = lease
+        self._max_attempts = max_attempts
+        self._pushed = pushed
+        self._running: dict[str, _Running] = {}
+        self._cancels: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def free(self) -> int:
+        """How many more executions this worker would start now."""
+        return 0 if self._draining else self._concurrency - len(self._running)
+
+    async def register(self) -> None:
+        """Announce this worker so that what it takes is leased to it."""
+        await self._store.register_worker(self.name, self._version, self._lease)
+
+    async def run(self) -> None:
+        """Take and run work until `drain`; the owner's TaskGroup runs this beside `Sweeper.run`."""
+        self._bus.on_work(self._wake.set)
+        while not self._draining:
+            try:
+                if self._running:
+                    for cancel in await self._store.take_cancels(self.name):
+                        self._start_cancel(cancel)
+                while self.free and (taken := await self._store.take(self.name, self._version, self.free)):
+                    for work in taken:
+                        self.start(work)
+            except Unavailable as error:
+                log.warning("cannot take work: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _LOOK_AGAIN)
+            self._wake.clear()
+
+    def start(self, work: Work) -> None:
+        """Run work that is already leased to this worker."""
+        self._idle.clear()
+        if work.attempt > 1:
+            metrics.TAKEOVERS.labels(self._agent).inc()
+        running = _Running(work, asyncio.create_task(self._run(work), name=f"task:{work.task_id}"))
+        self._running[work.task_id] = running
+        running.task.add_done_callback(lambda _: self._gone(running))
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more; wait for what runs, then hand the rest over to other workers at once."""
+        self._draining = True
+        self._wake.set()
+        self._bus.on_work(None)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        left = list(self._running.values())
+        for running in left:
+            running.handed_over = True
+            if running.log is not None:
+                running.log.muted = True
+            running.task.cancel()
+        if left:
+            log.info("handing over %d running tasks", len(left))
+            await asyncio.wait([running.task for running in left], timeout=5.0)
+        await self._store.retire_worker(self.name)
+
+    def _gone(self, running: _Running) -> None:
+        if self._running.get(running.work.task_id) is running:
+            del self._running[running.work.task_id]
+        if not self._running:
+            self._idle.set()
+        if not running.task.cancelled() and (error := running.task.exception()):
+            log.error("an execution ended badly; its lease will run out and it is run again", exc_info=error)
+        self._pushed()
+        self._wake.set()
+
+    async def _run(self, work: Work) -> None:
+        fields = log_fields.set({"task_id": work.task_id, "context_id": work.context_id})
+        try:
+            with span(
+                "parley.execute",
+                parse_traceparent(work.traceparent),
+                **{"a2a.task.id": work.task_id, "gen_ai.agent.name": self._agent},
+            ):
+                await self._execute(work)
+        finally:
+            log_fields.reset(fields)
+
+    async def _execute(self, work: Work) -> None:
+        # An accepting process that takes the work at once knows that the task has epoch 1 and nothing but, perhaps,
+        # its first event; every other execution begins from what is stored.
+        stored = None if work.epoch == 1 and not work.shown else await self._store.load(work.task_id)
+        events = TaskLog(self._store, self._bus, work, self._fold(work, stored))
+        running = self._running.get(work.task_id)
+        if running is not None:
+            running.log = events
+        try:
+            if work.kind == "cancel":
+                await self._cancel(work, events, stored)
+            else:
+                await self._message(work, events, stored)
+        except LeaseLost:
+            log.warning(
+                "lost the lease of task %s (epoch %d); another worker has it", work.task_id, work.epoch
+            )
+
+    def _fold(self, work: Work, stored: StoredTask | None) -> TaskFold:
+        message = None
+        if work.kind == "message":
+            message = pb.SendMessageRequest.FromString(unpack(work.request)[1]).message
+        if stored is None:
+            return TaskFold(work.task_id, work.context_id, None, 0, message)
+        return TaskFold(work.task_id, work.context_id, fold(stored), stored.generation, message)
+
+    async def _message(self, work: Work, events: TaskLog, stored: StoredTask | None) -> None:
+        if work.attempt > 1 and on_crash(self._executor) == "fail":
+            await events.enqueue_event(
+                failed("The worker running this task stopped, and the agent does not retry.")
+            )
+            return await events.flush()
+        if work.attempt > self._max_attempts:
+            reason = f"Given up after {self._max_attempts} attempts: each time the worker running this task stopped."
+            await events.enqueue_event(failed(reason))
+            return await events.flush()
+        call, body = unpack(work.request)
+        request = pb.SendMessageRequest.FromString(body)
+        first = work.number == 1 and work.epoch == 1
+        # On a first execution the SDK shows no current task, even if the caller has been given one already.
+        current = None if first or stored is None else fold(stored)
+        context = request_context(work, call.context(), request, current)
+        running = self._running.get(work.task_id)
+        token = current_steps.set(await Steps.of(self._store, work))
+        try:
+            await self._executor.execute(context, events)
+        except asyncio.CancelledError:
+            if running is not None and (running.handed_over or events.fold.ended):
+                return
+            raise
+        except LeaseLost:
+            raise
+        except A2AError as error:
+            if events.fold.task is None:
+                events.refuse(error)
+            else:
+                await events.enqueue_event(failed(error.message))
+        except Exception as error:
+            log.exception("the executor failed on task %s", work.task_id)
+            if not (running is not None and running.handed_over):
+                await events.enqueue_event(failed(f"The agent failed: {type(error).__name__}: {error}"))
+        finally:
+            current_steps.reset(token)
+        if running is not None and running.handed_over:
+            return
+        await self._let_go(work, events)
+
+    async def _let_go(self, work: Work, events: TaskLog) -> None:
+        if events.fold.generation == 0:
+            await events.enqueue_event(failed("The agent returned without an answer."))
+        await events.flush()
+        if events.fold.ended:
+            state = events.fold.task.status.state if events.fold.task is not None else None
+            metrics.TASKS.labels(self._agent, work.version, metrics.state_name(state)).inc()
+        else:
+            await self._store.finish(work.task_id, work.epoch, work.number)
+            self._bus.publish(work.task_id, _NOTHING)
+
+    def _start_cancel(self, cancel: Work) -> None:
+        running = self._running.get(cancel.task_id)
+        if running is None or running.log is None:
+            return  # it has just let go: the request is taken like any other work when the lease is free
+        task = asyncio.create_task(self._cancel_running(cancel, running), name=f"cancel:{cancel.task_id}")
+        self._cancels.add(task)
+        task.add_done_callback(self._cancels.discard)
+
+    async def _cancel_running(self, cancel: Work, running: _Running) -> None:
+        assert running.log is not None
+        try:
+            if await self._ask_to_cancel(cancel, running.log, running.log.fold.task):
+                running.task.cancel()
+        except LeaseLost:
+            log.warning("lost the lease of task %s while cancelling it", cancel.task_id)
+
+    async def _cancel(self, work: Work, events: TaskLog, stored: StoredTask | None) -> None:
+        if stored is not None and stored.state in ENDED:
+            await self._store.finish(work.task_id, work.epoch, work.number)
+            return
+        await self._ask_to_cancel(work, events, events.fold.task)
+
+    async def _ask_to_cancel(self, cancel: Work, events: TaskLog, task: pb.Task | None) -> bool:
+        """Have the executor cancel; True when the task has ended, False when the executor refused."""
+        call, _ = unpack(cancel.request)
+        snapshot = None
+        if task is not None:
+            snapshot = pb.Task()
+            snapshot.CopyFrom(task)
+        try:
+            await self._executor.cancel(request_context(cancel, call.context(), None, snapshot), events)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - an executor that cannot cancel says so by raising anything
+            reason = error.message if isinstance(error, A2AError) else str(error) or type(error).__name__
+            await self._store.finish(cancel.task_id, cancel.epoch, cancel.number, refusal=reason)
+            self._bus.publish(cancel.task_id, _NOTHING)
+            return False
+        if not events.fold.ended:
+            status = pb.TaskStatus(state=pb.TASK_STATE_CANCELED)
+            await events.enqueue_event(pb.TaskStatusUpdateEvent(status=status))
+        await events.flush()
+        metrics.TASKS.labels(self._agent, cancel.version, "canceled").inc()
+        return True
