@@ -1,0 +1,129 @@
+"""Run a command as a child process: bounded in time and output, and never left behind."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+OUTPUT_LIMIT = 4 * 1024 * 1024
+"""Bytes kept of each of standard output and standard error, unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended. `returncode` is negative for a signal, as in subprocess; times are seconds."""
+
+    command: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+    timed_out: bool = False
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; bytes that are not UTF-8 are replaced."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def errors(self) -> str:
+        """Standard error as text; bytes that are not UTF-8 are replaced."""
+        return self.stderr.decode("utf-8", "replace")
+
+
+def minimal_environment(**extra: str) -> dict[str, str]:
+    """An environment without the caller's secrets: PATH, a UTF-8 locale, and what is given."""
+    return {
+        "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        **extra,
+    }
+
+
+async def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    timeout: float = 60.0,
+    output_limit: int = OUTPUT_LIMIT,
+) -> Completed:
+    """Run `command` in a session of its own and wait for its end.
+
+    On timeout or cancellation the whole process group is killed before this returns or raises, so no
+    child outlives its caller. Output beyond `output_limit` bytes is read and dropped (`truncated`).
+
+    Raises OSError when the command cannot be started at all.
+    """
+    started = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        env=dict(env) if env is not None else minimal_environment(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    timed_out = False
+    readers = (
+        asyncio.create_task(_read(process.stdout, output_limit)),
+        asyncio.create_task(_read(process.stderr, output_limit)),
+        asyncio.create_task(_write(process.stdin, stdin)),
+    )
+    try:
+        try:
+            async with asyncio.timeout(timeout):
+                await process.wait()
+                await asyncio.gather(*readers)
+        except TimeoutError:
+            timed_out = True
+    finally:
+        # Also after a clean exit: a background child of the command must not stay behind.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.shield(process.wait())
+        _, pending = await asyncio.wait(readers, timeout=2.0)
+        for reader in pending:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+    (out, out_cut), (err, err_cut) = (_result(readers[0]), _result(readers[1]))
+    return Completed(
+        tuple(command),
+        process.returncode if process.returncode is not None else -signal.SIGKILL,
+        out,
+        err,
+        time.monotonic() - started,
+        timed_out,
+        out_cut or err_cut,
+    )
+
+
+def _result(reader: "asyncio.Task[tuple[bytes, bool]]") -> tuple[bytes, bool]:
+    return (b"", True) if reader.cancelled() else reader.result()
+
+
+async def _read(stream: asyncio.StreamReader, limit: int) -> tuple[bytes, bool]:
+    kept, cut = bytearray(), False
+    while chunk := await stream.read(65536):
+        room = limit - len(kept)
+        kept += chunk[:room]
+        cut = cut or len(chunk) > room
+    return bytes(kept), cut
+
+
+async def _write(stream: asyncio.StreamWriter, data: bytes) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(data)
+        await stream.drain()
+    stream.close()
