@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
-_random = random.SystemRandom()
+_random = random.Random()  # ids to join records by, no secrets
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class TaskLog(EventQueue):
         self._pending: list[NewEvent] = []
         self._first = fold.generation + 1
         self._in_flight = 0
+        self._scheduled = False
         self._failure: BaseException | None = None
         self._idle: asyncio.Event | None = None
         self._since_yield = 0
@@ -67,8 +68,7 @@ class TaskLog(EventQueue):
             return
         for change in self.fold.change(event):
             self._pending.append(change)
-        if self._pending and not self._in_flight:
-            self._send()
+        self._send_soon()
         self._since_yield += 1
         if len(self._pending) >= _PENDING:
             await self.flush()
@@ -84,8 +84,7 @@ class TaskLog(EventQueue):
             {"error": {"type": type(error).__name__, "message": error.message, "data": error.data}}
         )
         self._pending.append(NewEvent(body, ERROR))
-        if not self._in_flight:
-            self._send()
+        self._send_soon()
 
     async def flush(self) -> None:
         """Return when everything said so far is committed."""
@@ -103,7 +102,14 @@ class TaskLog(EventQueue):
         if self._failure is not None:
             raise self._failure
 
+    def _send_soon(self) -> None:
+        # In the next turn of the loop, so that what an executor says in one breath is one append.
+        if self._pending and not self._in_flight and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._send)
+
     def _send(self) -> None:
+        self._scheduled = False
         events, self._pending = self._pending, []
         states = events[-1].state
         ends = states in ENDED

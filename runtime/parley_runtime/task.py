@@ -65,6 +65,7 @@ class TaskFold:
         """The serialised Task, when the log since the last snapshot has outgrown it (so cost stays linear)."""
         if self.task is None or not (force or self._since_snapshot >= self._snapshot_size):
             return None
+        self.task.metadata[GENERATION] = self.generation
         data = self.task.SerializeToString()
         self._since_snapshot, self._snapshot_size = 0, max(_SNAPSHOT_BYTES, len(data))
         return data
@@ -165,7 +166,6 @@ class TaskFold:
     def _done(self, body: bytes, *, status_at: float | None = None, message: bytes = b"") -> NewEvent:
         assert self.task is not None
         self._since_snapshot += len(body)
-        self.task.metadata[GENERATION] = self.generation
         state = self.task.status.state
         self.ended = state in TERMINAL
         return NewEvent(body, state, status_at, message)
@@ -174,7 +174,7 @@ class TaskFold:
 def _update_json(
     event: pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent, fold: TaskFold
 ) -> dict[str, object]:
-    out = _chunk_json(event) if isinstance(event, pb.TaskArtifactUpdateEvent) else None
+    out = _chunk_json(event) if isinstance(event, pb.TaskArtifactUpdateEvent) else _state_json(event)
     if out is None:
         out = MessageToDict(event)
     out["taskId"], out["contextId"] = fold.task_id, fold.context_id
@@ -213,6 +213,14 @@ def _chunk_json(event: pb.TaskArtifactUpdateEvent) -> dict[str, object] | None:
     if event.last_chunk:
         out["lastChunk"] = True
     return out
+
+
+def _state_json(event: pb.TaskStatusUpdateEvent) -> dict[str, object] | None:
+    """The same for a status that says nothing but its state and time."""
+    if event.status.HasField("message") or event.HasField("metadata"):
+        return None
+    state = pb.TaskState.Name(event.status.state)
+    return {"status": {"state": state, "timestamp": event.status.timestamp.ToJsonString()}}
 
 
 def _fold_status(task: pb.Task, event: pb.TaskStatusUpdateEvent) -> None:

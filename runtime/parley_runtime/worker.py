@@ -65,6 +65,7 @@ class Worker:
         self._cancels: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._draining = False
+        self._backlog = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -85,9 +86,11 @@ class Worker:
                 if self._running:
                     for cancel in await self._store.take_cancels(self.name):
                         self._start_cancel(cancel)
+                self._backlog = False
                 while self.free and (taken := await self._store.take(self.name, self._version, self.free)):
                     for work in taken:
                         self.start(work)
+                self._backlog = not self.free
             except Unavailable as error:
                 log.warning("cannot take work: %s", error)
             with contextlib.suppress(TimeoutError):
@@ -129,7 +132,9 @@ class Worker:
         if not running.task.cancelled() and (error := running.task.exception()):
             log.error("an execution ended badly; its lease will run out and it is run again", exc_info=error)
         self._pushed()
-        self._wake.set()
+        parked = running.log is None or not running.log.fold.ended
+        if parked or self._backlog:  # a message may have waited for its turn, or for a free place
+            self._wake.set()
 
     async def _run(self, work: Work) -> None:
         fields = log_fields.set({"task_id": work.task_id, "context_id": work.context_id})

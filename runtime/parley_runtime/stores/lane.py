@@ -1,4 +1,4 @@
-"""A thread with one SQLite connection: a lane that asyncio code sends work down and gets futures back from.
+"""Work on SQLite connections from asyncio: it is submitted, and a future has its result.
 
 Whatever is pending when the last commit returns goes into the next transaction together (natural batching, no
 timers). A failure in one piece of work does not touch its neighbours: the batch is undone and each piece is run
@@ -25,7 +25,7 @@ _MAX_BATCH = 512
 class Lane:
     """Runs functions of a connection on a thread of its own, in order. `writes`: in transactions.
 
-    `idle` is called on the thread between batches and at least every `tick()` seconds; it may use the connection.
+    `idle` is called on the thread between batches and at least every `tick` seconds; it may use the connection.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class Lane:
         name: str,
         writes: bool,
         idle: Callable[[sqlite3.Connection], None] | None = None,
-        tick: Callable[[], float] = lambda: 60.0,
+        tick: float = 60.0,
     ) -> None:
         self._connection = connection
         self._writes = writes
         self._idle = idle
         self._tick = tick
-        self._queue: queue.SimpleQueue[tuple[Work, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._closed = False
@@ -54,11 +54,15 @@ class Lane:
         and must raise StoreError only before it has written anything.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        if self._closed:
-            future.set_exception(Unavailable("the store is closed; this process is stopping"))
-        else:
-            self._queue.put((work, future))
+        self.put((work, future))
         return future
+
+    def put(self, piece: "Piece") -> None:
+        """`submit` with a future made elsewhere."""
+        if self._closed:
+            piece[1].set_exception(Unavailable("the store is closed; this process is stopping"))
+        else:
+            self._queue.put(piece)
 
     async def close(self) -> None:
         """Finish what was submitted, end the thread and close the connection."""
@@ -69,11 +73,11 @@ class Lane:
 
     def _run(self) -> None:
         next_idle = 0.0
-        while True:
-            batch: list[tuple[Work, asyncio.Future[Any]]] = []
-            stop = False
+        stop = False
+        while not stop:
+            batch: list[Piece] = []
             try:
-                item = self._queue.get(timeout=max(0.0, self._tick()))
+                item = self._queue.get(timeout=self._tick)
                 while item is not None:
                     batch.append(item)
                     if len(batch) >= _MAX_BATCH:
@@ -83,62 +87,117 @@ class Lane:
             except queue.Empty:
                 pass
             if batch:
-                self._deliver(self._together(batch))
+                done = _together(self._connection, batch) if self._writes else None
+                self._deliver(done or [_alone(self._connection, piece, self._writes) for piece in batch])
             now = time.monotonic()
-            if self._idle and (now >= next_idle or not batch):
-                next_idle = now + self._tick()
+            if self._idle and now >= next_idle:
+                next_idle = now + self._tick
                 self._idle(self._connection)
-            if stop:
-                self._connection.close()
-                return
+        self._connection.close()
 
-    def _together(self, batch: list[tuple[Work, asyncio.Future[Any]]]) -> "list[_Outcome]":
-        if not self._writes:
-            return [self._alone(work, future) for work, future in batch]
-        outcomes: list[_Outcome] = []
+    def _deliver(self, outcomes: "list[Outcome]") -> None:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for work, future in batch:
-                try:
-                    outcomes.append((future, work(self._connection), None))
-                except StoreError as refusal:
-                    outcomes.append((future, None, refusal))
-            self._connection.execute("COMMIT")
-        except Exception:  # noqa: BLE001 - whose fault it is shows when each runs alone
-            self._rollback()
-            return [self._alone(work, future) for work, future in batch]
-        return outcomes
-
-    def _alone(self, work: Work, future: "asyncio.Future[Any]") -> "_Outcome":
-        try:
-            if self._writes:
-                self._connection.execute("BEGIN IMMEDIATE")
-            result = work(self._connection)
-            if self._writes:
-                self._connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            self._rollback()
-            return future, None, Unavailable(f"the store does not answer ({error}); try again")
-        except Exception as error:  # noqa: BLE001 - handed to whoever submitted it
-            self._rollback()
-            return future, None, error
-        return future, result, None
-
-    def _rollback(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def _deliver(self, outcomes: "list[_Outcome]") -> None:
-        try:
-            self._loop.call_soon_threadsafe(_settle, outcomes)
+            self._loop.call_soon_threadsafe(settle, outcomes)
         except RuntimeError:  # the loop is gone: nobody waits any more
             return
 
 
-_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+class Writer:
+    """Group commit, once a turn of the event loop and on its thread while nobody else holds the file.
+
+    A commit costs a fraction of what handing it to another thread and back would. When another process is
+    writing (`eager` must have no busy timeout, so that shows at once), the batch and those behind it go down the
+    `patient` lane, whose thread can wait.
+    """
+
+    def __init__(self, eager: sqlite3.Connection, patient: Lane) -> None:
+        self._eager = eager
+        self._patient = patient
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[Piece] = []
+        self._waiting = 0
+        self._closed = False
+
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """Run `work` in the next group transaction, after everything submitted before (see `Lane.submit`)."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._closed:
+            future.set_exception(Unavailable("the store is closed; this process is stopping"))
+            return future
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append((work, future))
+        return future
+
+    async def close(self) -> None:
+        """Finish what was submitted and close."""
+        self._flush()
+        self._closed = True
+        await self._patient.close()
+        self._eager.close()
+
+    def _flush(self) -> None:
+        batch, self._pending = self._pending, []
+        if not batch:
+            return
+        if not self._waiting:
+            outcomes = _together(self._eager, batch)
+            if outcomes is not None:
+                return settle(outcomes)
+        self._waiting += len(batch)
+        for piece in batch:
+            piece[1].add_done_callback(self._arrived)
+            self._patient.put(piece)
+
+    def _arrived(self, _: "asyncio.Future[Any]") -> None:
+        self._waiting -= 1
 
 
-def _settle(outcomes: list[_Outcome]) -> None:
+Piece = tuple[Work, "asyncio.Future[Any]"]
+Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+def _together(connection: sqlite3.Connection, batch: list[Piece]) -> list[Outcome] | None:
+    """Run a batch as one transaction; None, and nothing done, when that did not work as a whole."""
+    outcomes: list[Outcome] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for work, future in batch:
+            try:
+                outcomes.append((future, work(connection), None))
+            except StoreError as refusal:
+                outcomes.append((future, None, refusal))
+        connection.execute("COMMIT")
+    except Exception:  # noqa: BLE001 - whose fault it is shows when each runs alone
+        _rollback(connection)
+        return None
+    return outcomes
+
+
+def _alone(connection: sqlite3.Connection, piece: Piece, writes: bool) -> Outcome:
+    work, future = piece
+    try:
+        if writes:
+            connection.execute("BEGIN IMMEDIATE")
+        result = work(connection)
+        if writes:
+            connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        _rollback(connection)
+        return future, None, Unavailable(f"the store does not answer ({error}); try again")
+    except Exception as error:  # noqa: BLE001 - handed to whoever submitted it
+        _rollback(connection)
+        return future, None, error
+    return future, result, None
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def settle(outcomes: list[Outcome]) -> None:
+    """Give futures their results (on the event loop)."""
     for future, result, error in outcomes:
         if future.done():
             continue

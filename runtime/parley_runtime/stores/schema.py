@@ -16,7 +16,7 @@ CREATE TABLE task(
   refusal TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE INDEX task_listed ON task(owner, status_at DESC, id DESC) WHERE visible = 1;
-CREATE INDEX task_context ON task(owner, context_id, status_at DESC) WHERE visible = 1;
+CREATE INDEX task_context ON task(owner, context_id);
 CREATE TABLE snapshot(
   task_id TEXT PRIMARY KEY,
   generation INTEGER NOT NULL,
@@ -41,12 +41,6 @@ CREATE TABLE message(
   generation INTEGER NOT NULL,
   number INTEGER NOT NULL,
   PRIMARY KEY(owner, message_id)
-) WITHOUT ROWID;
-CREATE TABLE context(
-  owner TEXT NOT NULL,
-  id TEXT NOT NULL,
-  version TEXT NOT NULL,
-  PRIMARY KEY(owner, id)
 ) WITHOUT ROWID;
 CREATE TABLE work(
   task_id TEXT NOT NULL,
@@ -117,14 +111,14 @@ CREATE INDEX outbox_order ON outbox(task_id, config_id, id);
 )
 
 FIND_MESSAGE = "SELECT digest, task_id, generation, number FROM message WHERE owner = ? AND message_id = ?"
-ADD_MESSAGE = "INSERT INTO message VALUES(?, ?, ?, ?, ?, ?)"
+ADD_MESSAGE = "INSERT OR IGNORE INTO message VALUES(?, ?, ?, ?, ?, ?)"
 
 TASK_HEAD = "SELECT owner, context_id, version, state, generation, epoch, visible, push, refusal FROM task WHERE id = ?"
 ADD_TASK = """INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, push, status_at)
  VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 SET_PUSH = "UPDATE task SET push = 1 WHERE id = ?"
-PIN = "SELECT version FROM context WHERE owner = ? AND id = ?"
-ADD_PIN = "INSERT INTO context VALUES(?, ?, ?)"
+# A context keeps the version it was born with: that of any task in it.
+PIN = "SELECT version FROM task WHERE owner = ? AND context_id = ? LIMIT 1"
 
 ADD_WORK = """INSERT INTO work(task_id, number, kind, state, version, worker, attempt, request, traceparent, accepted, started)
  VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -159,8 +153,9 @@ DROP_DEAD_WORKERS = "DELETE FROM worker WHERE lease_until < ?"
 ADD_EVENT = (
     "INSERT INTO event(task_id, generation, work, state, at, body, message) VALUES(?, ?, ?, ?, ?, ?, ?)"
 )
+# The fence: nothing happens under a stale epoch, out of order, or after the end.
 ADVANCE = """UPDATE task SET state = ?, generation = ?, visible = ?, status_at = ifnull(?, status_at), refusal = ''
- WHERE id = ?"""
+ WHERE id = ? AND epoch = ? AND generation = ? AND state NOT IN (3, 4, 5, 7, 100, 101) RETURNING push"""
 KEEP_SNAPSHOT = """INSERT INTO snapshot VALUES(?, ?, ?)
  ON CONFLICT(task_id) DO UPDATE SET generation = excluded.generation, body = excluded.body"""
 END_ALL_WORK = "UPDATE work SET state = 2, ended = ? WHERE task_id = ? AND state < 2"

@@ -1,7 +1,8 @@
 """The store on one SQLite file, shared by a few processes of one machine.
 
-One lane writes (group commit), one lane reads. The writing lane also renews this process's worker lease, so a
-blocked event loop does not lose it, and notices commits of other processes by `PRAGMA data_version`.
+Writes are group-committed (see `lane.Writer`), reads have a thread and connection of their own. A second writing
+thread waits where another process holds the file, renews this process's worker lease (so a blocked event loop does
+not lose it) and keeps the write-ahead log short. Commits of other processes are noticed by `PRAGMA data_version`.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from parley_core.database import connect, migrate, sqlite_path
 from parley_runtime.store import (
     ENDED,
+    HIDDEN_ENDS,
     Accepted,
     Append,
     ContextMismatch,
@@ -32,7 +34,7 @@ from parley_runtime.store import (
     Work,
 )
 from parley_runtime.stores import reading, schema
-from parley_runtime.stores.lane import Lane
+from parley_runtime.stores.lane import Lane, Writer
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 _POLL_BUSY = 0.005
 _POLL_IDLE = 0.02
 _IDLE_AFTER = 2.0
+_ASIDE = 0.25
 
 ChangeListener = Callable[[Sequence[tuple[str, LoggedEvent]]], None]
 
@@ -50,9 +53,11 @@ class SqliteStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._path = sqlite_path(url)
-        self._writer: Lane | None = None
+        self._writer: Writer | None = None
         self._reader: Lane | None = None
+        self._eager: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._poll: asyncio.TimerHandle | None = None
         self._lease: tuple[str, str, float] | None = None
         self._renew_at = 0.0
         self._listener: ChangeListener | None = None
@@ -63,15 +68,24 @@ class SqliteStore:
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        connection = await asyncio.to_thread(connect, self._path)
-        await asyncio.to_thread(migrate, connection, schema.MIGRATIONS)
-        self._cursor = connection.execute(schema.LAST_SEQ).fetchone()[0]
-        self._writer = Lane(
-            connection, name="parley-store-write", writes=True, idle=self._between, tick=self._tick
+        eager = await asyncio.to_thread(connect, self._path)
+        await asyncio.to_thread(migrate, eager, schema.MIGRATIONS)
+        eager.execute("PRAGMA busy_timeout=0")
+        eager.execute(
+            "PRAGMA wal_autocheckpoint=0"
+        )  # a checkpoint waits for the disk; the other thread does it
+        self._eager = eager
+        self._cursor = eager.execute(schema.LAST_SEQ).fetchone()[0]
+        patient = Lane(
+            connect(self._path), name="parley-store-write", writes=True, idle=self._aside, tick=_ASIDE
         )
+        self._writer = Writer(eager, patient)
         self._reader = Lane(connect(self._path, read_only=True), name="parley-store-read", writes=False)
+        self._look()
 
     async def close(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
         for lane in (self._reader, self._writer):
             if lane is not None:
                 await lane.close()
@@ -215,43 +229,47 @@ class SqliteStore:
         waiting, running, oldest = await self.read(lambda c: c.execute(schema.QUEUE_STATE).fetchone())
         return QueueState(waiting, running, time.time() - oldest if oldest else 0.0)
 
-    # -- on the writing lane's thread
+    # -- noticing other processes
 
-    def _tick(self) -> float:
-        return _POLL_BUSY if time.monotonic() - self._active_at < _IDLE_AFTER else _POLL_IDLE
+    def _look(self) -> None:
+        """Every few milliseconds: has another process committed? (Own commits do not change data_version.)"""
+        assert self._loop is not None
+        assert self._eager is not None
+        now = time.monotonic()
+        try:
+            version = self._eager.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._data_version:
+                first, self._data_version = self._data_version == -1, version
+                if not first and self._listener is not None:
+                    self._active_at = now
+                    self._listener(self._new_events(self._eager))
+        except sqlite3.OperationalError as error:
+            log.warning("the store %s could not be looked at: %s", self._path, error)
+        self._poll = self._loop.call_later(
+            _POLL_BUSY if now - self._active_at < _IDLE_AFTER else _POLL_IDLE, self._look
+        )
 
-    def _between(self, c: sqlite3.Connection) -> None:
+    def _new_events(self, c: sqlite3.Connection) -> list[tuple[str, LoggedEvent]]:
+        if not self._wants_events():
+            self._cursor = c.execute(schema.LAST_SEQ).fetchone()[0]
+            return []
+        events = []
+        for seq, task_id, *rest in c.execute(schema.NEW_EVENTS, (self._cursor,)):
+            self._cursor = seq
+            events.append((task_id, LoggedEvent(*rest)))
+        return events
+
+    # -- on the patient thread
+
+    def _aside(self, c: sqlite3.Connection) -> None:
         lease = self._lease
         try:
             if lease and time.monotonic() >= self._renew_at:
                 _renew(c, *lease)
                 self._renew_at = time.monotonic() + lease[2] / 3
-            if self._listener is None:
-                return
-            version = c.execute("PRAGMA data_version").fetchone()[0]
-            if version == self._data_version:
-                return
-            first = self._data_version == -1
-            self._data_version = version
-            if not first:
-                self._hear(c)
+            c.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.OperationalError as error:
-            log.warning("the store %s did not answer between commits: %s", self._path, error)
-
-    def _hear(self, c: sqlite3.Connection) -> None:
-        self._active_at = time.monotonic()
-        events: list[tuple[str, LoggedEvent]] = []
-        if self._wants_events():
-            for seq, task_id, *rest in c.execute(schema.NEW_EVENTS, (self._cursor,)):
-                self._cursor = seq
-                events.append((task_id, LoggedEvent(*rest)))
-        else:
-            self._cursor = c.execute(schema.LAST_SEQ).fetchone()[0]
-        if self._loop is not None and self._listener is not None:
-            try:
-                self._loop.call_soon_threadsafe(self._listener, events)
-            except RuntimeError:  # the loop is closed: this process is stopping
-                return
+            log.warning("the store %s did not take a renewal or checkpoint: %s", self._path, error)
 
 
 _ANY_WAITING = "SELECT 1 FROM work WHERE state = 0 LIMIT 1"
@@ -269,25 +287,18 @@ def _owned(c: sqlite3.Connection, task_id: str, owner: str) -> Any:
 
 
 def _accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Accepted:
-    known = c.execute(schema.FIND_MESSAGE, (m.owner, m.message_id)).fetchone()
-    if known is not None:
-        digest, task_id, generation, number = known
-        if digest != m.digest:
-            raise MessageIdReused(
-                f"messageId {m.message_id!r} was already used for another message; use a new one"
-            )
-        context_id = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()[1]
-        return Accepted(task_id, context_id, generation, number, True)
     if m.follow_up:
-        return _follow_up(c, m, take_as, now)
+        return _again(c, m) or _follow_up(c, m, take_as, now)
+    first = m.first
+    shown = 1 if first else 0
+    if not c.execute(schema.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, shown, 1)).rowcount:
+        known = _again(c, m)
+        assert known is not None
+        return known
     context_id = m.context_id or m.new_context_id
     pin = c.execute(schema.PIN, (m.owner, context_id)).fetchone() if m.context_id else None
     version = pin[0] if pin else m.version
-    if pin is None:
-        c.execute(schema.ADD_PIN, (m.owner, context_id, version))
-    first = m.first
     taken = 1 if take_as else 0
-    shown = 1 if first else 0
     task = (
         m.task_id,
         m.owner,
@@ -307,16 +318,28 @@ def _accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> A
         c.execute(schema.KEEP_SNAPSHOT, (m.task_id, 1, m.first_snapshot))
         if m.push:
             c.execute(schema.ADD_OUTBOX, (1, first.body, m.traceparent, now, m.task_id))
-    c.execute(schema.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, shown, 1))
     started = now if taken else None
     row = (m.task_id, 1, "message", taken, version, take_as, taken, m.request, m.traceparent, now, started)
     c.execute(schema.ADD_WORK, row)
     work = None
     if taken:
-        work = Work(
-            m.task_id, context_id, m.owner, 1, "message", version, m.request, m.traceparent, 1, 1, now
-        )
+        ids = (m.task_id, context_id, m.owner, 1)
+        work = Work(*ids, "message", version, m.request, m.traceparent, 1, 1, now, bool(first))
     return Accepted(m.task_id, context_id, shown, 1, False, work)
+
+
+def _again(c: sqlite3.Connection, m: NewMessage) -> Accepted | None:
+    """The earlier acceptance of a message that comes again, if it does."""
+    known = c.execute(schema.FIND_MESSAGE, (m.owner, m.message_id)).fetchone()
+    if known is None:
+        return None
+    digest, task_id, generation, number = known
+    if digest != m.digest:
+        raise MessageIdReused(
+            f"messageId {m.message_id!r} was already used for another message; use a new one"
+        )
+    context_id = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()[1]
+    return Accepted(task_id, context_id, generation, number, True)
 
 
 def _follow_up(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Accepted:
@@ -376,28 +399,25 @@ def _lease(
 
 
 def _append(c: sqlite3.Connection, a: Append, now: float) -> list[LoggedEvent]:
-    head = c.execute(schema.TASK_HEAD, (a.task_id,)).fetchone()
-    if head is None or head[5] != a.epoch or head[4] != a.first - 1 or head[3] in ENDED:
+    last = a.events[-1]
+    end = a.first + len(a.events) - 1
+    status_at = max((e.status_at for e in a.events if e.status_at is not None), default=None)
+    shown = 0 if last.state in HIDDEN_ENDS else 1
+    row = c.execute(
+        schema.ADVANCE, (last.state, end, shown, status_at, a.task_id, a.epoch, a.first - 1)
+    ).fetchone()
+    if row is None:
         return []
-    push = head[7]
-    logged = []
-    status_at = None
-    for generation, event in enumerate(a.events, a.first):
-        c.execute(
-            schema.ADD_EVENT, (a.task_id, generation, a.number, event.state, now, event.body, event.message)
-        )
-        if push:
-            c.execute(schema.ADD_OUTBOX, (generation, event.body, a.traceparent, now, a.task_id))
-        status_at = event.status_at if event.status_at is not None else status_at
-        logged.append(LoggedEvent(generation, event.body, event.state, now, a.number))
-    last = logged[-1]
-    shown = 0 if last.state not in _SHOWN else 1
-    c.execute(schema.ADVANCE, (last.state, last.generation, shown, status_at, a.task_id))
+    logged = [LoggedEvent(g, e.body, e.state, now, a.number) for g, e in enumerate(a.events, a.first)]
+    c.executemany(
+        schema.ADD_EVENT,
+        [(a.task_id, g, a.number, e.state, now, e.body, e.message) for g, e in enumerate(a.events, a.first)],
+    )
+    if row[0]:
+        for event in logged:
+            c.execute(schema.ADD_OUTBOX, (event.generation, event.body, a.traceparent, now, a.task_id))
     if a.snapshot is not None:
-        c.execute(schema.KEEP_SNAPSHOT, (a.task_id, last.generation, a.snapshot))
+        c.execute(schema.KEEP_SNAPSHOT, (a.task_id, end, a.snapshot))
     if a.ends:
         c.execute(schema.END_ALL_WORK, (now, a.task_id))
     return logged
-
-
-_SHOWN = frozenset(range(1, 9))
