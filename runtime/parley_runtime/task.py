@@ -67,7 +67,7 @@ class TaskFold:
             return None
         self.task.metadata[GENERATION] = self.generation
         data = self.task.SerializeToString()
-        self._since_snapshot, self._snapshot_size = 0, max(_SNAPSHOT_BYTES, len(data))
+        self._since_snapshot, self._snapshot_size = 0, max(_SNAPSHOT_BYTES, 2 * len(data))
         return data
 
     def _check_ids(self, task_id: str, context_id: str) -> None:
