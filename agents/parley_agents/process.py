@@ -4,10 +4,11 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes kept of each of standard output and standard error, unless told otherwise."""
@@ -54,11 +55,15 @@ async def run(
     stdin: bytes = b"",
     timeout: float = 60.0,
     output_limit: int = OUTPUT_LIMIT,
+    watch: Callable[[int], Coroutine[Any, Any, None]] | None = None,
+    tree: Callable[[int], list[int]] | None = None,
 ) -> Completed:
     """Run `command` in a session of its own and wait for its end.
 
     On timeout or cancellation the whole process group is killed before this returns or raises, so no
     child outlives its caller. Output beyond `output_limit` bytes is read and dropped (`truncated`).
+    `watch` is run beside the command with its process id until it ends; `tree` tells which other processes
+    belong to one and are killed with it.
 
     Raises OSError when the command cannot be started at all.
     """
@@ -81,6 +86,7 @@ async def run(
         asyncio.create_task(_read(process.stderr, output_limit)),
         asyncio.create_task(_write(process.stdin, stdin)),
     )
+    watcher = asyncio.create_task(watch(process.pid)) if watch else None
     try:
         try:
             async with asyncio.timeout(timeout):
@@ -89,9 +95,12 @@ async def run(
         except TimeoutError:
             timed_out = True
     finally:
+        if watcher:
+            watcher.cancel()
         # Also after a clean exit: a background child of the command must not stay behind.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for victim in (-process.pid, *(tree(process.pid) if tree else ())):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(victim, signal.SIGKILL)
         await asyncio.shield(process.wait())
         _, pending = await asyncio.wait(readers, timeout=2.0)
         for reader in pending:
