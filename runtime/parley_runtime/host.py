@@ -1,0 +1,276 @@
+"""The host: puts store, bus, front, worker, sweeper, publisher and doors together. It decides nothing."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Sequence
+
+import uvicorn
+from a2a.server.agent_execution import AgentExecutor
+from a2a.types import a2a_pb2 as pb
+from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp
+
+from parley_core import telemetry
+from parley_core.errors import ConfigurationError
+from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
+from parley_core.identity import authenticator_for
+from parley_registry.client import Instance, RegistryClient
+from parley_runtime.bindings.app import App, build_app
+from parley_runtime.bindings.card import interfaces
+from parley_runtime.bindings.grpc import GrpcServer, start_grpc
+from parley_runtime.buses.sqlite import SqliteBus
+from parley_runtime.front import Front
+from parley_runtime.pages import Pages
+from parley_runtime.publisher import Publisher
+from parley_runtime.push.service import PushService
+from parley_runtime.settings import HostSettings, parse_listen
+from parley_runtime.stores.sqlite import SqliteStore
+from parley_runtime.sweeper import Sweeper
+from parley_runtime.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+class AgentHost:
+    """A durable A2A server around an executor. `await host.run()` serves until a signal; or mount `host.app`
+    (an ASGI app whose lifespan starts and stops the rest) in a server of your own.
+
+    `card` is a 1.0 AgentCard; its `supported_interfaces` are written by the host. `executor` is any a2a-sdk
+    AgentExecutor. An executor may have `routes` (Starlette routes, mounted at /agent), `on_crash` ("retry" or
+    "fail") and async `start(host)` / `stop()` of its own.
+
+    Raises ConfigurationError for settings that cannot work.
+    """
+
+    def __init__(
+        self,
+        card: pb.AgentCard,
+        executor: AgentExecutor,
+        settings: HostSettings | None = None,
+        *,
+        extended_card: pb.AgentCard | None = None,
+    ) -> None:
+        self.settings = settings or HostSettings()
+        s = self.settings
+        self._executor = executor
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._authenticator = authenticator_for(s.auth_issuer, s.auth_audience, s.auth_jwks)
+        require_safe_listen(s.listen, self._authenticator)
+        if s.grpc:
+            require_safe_listen(s.grpc, self._authenticator)
+        self.card = _published(card, s)
+        self.store = SqliteStore(s.store)
+        self.bus = SqliteBus(self.store)
+        self.push = PushService(self.store, s.push_allow, give_up=s.push_give_up)
+        version = self.card.version
+        self.worker = None
+        if "worker" in s.role:
+            self.worker = Worker(
+                self.store,
+                self.bus,
+                executor,
+                worker=self.id,
+                agent=self.card.name,
+                version=version,
+                concurrency=s.concurrency,
+                lease=s.lease,
+                max_attempts=s.max_attempts,
+                pushed=self.push.wake,
+            )
+        self.front = Front(
+            self.card,
+            self.store,
+            self.bus,
+            self.push,
+            version=version,
+            extended_card=extended_card,
+            worker=self.worker,
+            cancel_wait=s.cancel_wait,
+        )
+        self._pages = Pages(self.store, self._not_ready)
+        self._inner = self._doors()
+        hosts = allowed_hosts(s.listen, s.allowed_hosts)
+        self.app: ASGIApp = HostGuard(self._inner, hosts)  # type: ignore[assignment,arg-type]
+        self._registry: RegistryClient | None = None
+        self._publisher: Publisher | None = None
+        self._grpc: GrpcServer | None = None
+        self._background: asyncio.Task[None] | None = None
+        self._draining = False
+        self._stop = asyncio.Event()
+
+    def _doors(self) -> App:
+        extra: list[BaseRoute] = []
+        routes: Sequence[BaseRoute] | None = getattr(self._executor, "routes", None)
+        if routes:
+            extra.append(Mount("/agent", routes=list(routes)))
+        return build_app(
+            self.front,
+            self._authenticator,
+            max_body_bytes=self.settings.max_body_bytes,
+            healthz=self._pages.healthz,
+            readyz=self._pages.readyz,
+            metrics=self._pages.metrics,
+            owned=self._pages.owned,
+            extra=extra,
+            lifespan=self._lifespan,
+        )
+
+    # -- life
+
+    async def start(self) -> None:
+        """Open the store and start everything that runs beside the HTTP server."""
+        s = self.settings
+        telemetry.start(self.card.name, self.id)
+        await self.store.open()
+        begin = getattr(self._executor, "start", None)
+        if begin is not None:
+            await begin(self)
+        if self.worker is not None:
+            await self.worker.register()
+        if s.grpc:
+            self._grpc = await start_grpc(
+                self.front, self._authenticator, s.grpc, max_message_bytes=s.max_body_bytes
+            )
+        if s.registry:
+            self._registry = RegistryClient(s.registry, token=s.registry_token or None)
+            instance = Instance(self.id, self.card.supported_interfaces[0].url)
+            self._publisher = Publisher(self._registry, self.card, instance)
+        self._background = asyncio.create_task(self._beside(), name="parley-host")
+        self._background.add_done_callback(self._beside_ended)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+    async def _beside(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Sweeper(self.store, self.bus, self.card.name, self.settings.lease / 6).run())
+            group.create_task(self.push.run())
+            if self.worker is not None:
+                group.create_task(self.worker.run())
+            if self._publisher is not None:
+                group.create_task(self._publisher.run())
+
+    def _beside_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a part of the host died; stopping so that it is restarted", exc_info=error)
+            self._stop.set()
+
+    async def drain(self) -> None:
+        """Take no new work, finish or hand over what runs, end the streams (their clients resume elsewhere)."""
+        self._draining = True
+        if self._publisher is not None:
+            await self._publisher.withdraw()
+        if self.worker is not None:
+            await self.worker.drain(self.settings.drain)
+        self._inner.end_streams()
+
+    async def close(self) -> None:
+        """Stop what `start` started. Call `drain` before, unless nothing is to be saved."""
+        if self._grpc is not None:
+            await self._grpc.stop(0.5)
+        if self._background is not None:
+            self._background.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+                await self._background
+        if self._registry is not None:
+            await self._registry.aclose()
+        end = getattr(self._executor, "stop", None)
+        if end is not None:
+            await end()
+        await self._authenticator.aclose()
+        await self.store.close()
+        telemetry.stop()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once.
+
+        Raises ConfigurationError when the listen address cannot be had.
+        """
+        host, port = parse_listen(self.settings.listen)
+        listener = _listener(host, port)
+        config = uvicorn.Config(
+            self.app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=int(self.settings.drain) + 2,
+            backlog=2048,
+            http="httptools",
+            server_header=False,
+        )
+        server = _Server(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, server)
+        await self.start()
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="parley-http")
+        stopping = asyncio.create_task(self._stop.wait())
+        log.info("%s %s at http://%s:%d", self.card.name, self.card.version, host, listener.getsockname()[1])
+        try:
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await self.drain()
+            await serving
+        finally:
+            stopping.cancel()
+            await self.close()
+
+    def _signalled(self, server: "_Server") -> None:
+        if self._stop.is_set():
+            server.force_exit = True
+        self._stop.set()
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.drain()
+            await self.close()
+
+    def _not_ready(self) -> str:
+        if self._draining:
+            return "draining"
+        if self._publisher is not None and not self._publisher.published.is_set():
+            return "not in the registry yet"
+        return ""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --listen"
+        ) from error
+    return listener
+
+
+def _published(card: pb.AgentCard, settings: HostSettings) -> pb.AgentCard:
+    """The card as this host publishes it: its version and interfaces filled in."""
+    out = pb.AgentCard()
+    out.CopyFrom(card)
+    out.version = settings.version or card.version
+    if not out.name or not out.version:
+        raise ConfigurationError("the card needs a name and a version (or give --version)")
+    public = settings.public_url or f"http://{settings.listen}"
+    del out.supported_interfaces[:]
+    out.supported_interfaces.extend(interfaces(public, settings.grpc))
+    return out

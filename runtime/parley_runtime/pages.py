@@ -1,0 +1,92 @@
+"""What a host serves besides the protocol: health, readiness, metrics, and how a task went."""
+
+import base64
+from collections.abc import Callable
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from parley_core.errors import Unavailable
+from parley_runtime.store import Store, TaskTrace
+from parley_runtime.task import fold
+
+
+class Pages:
+    """Handlers over a store. `not_ready` says why the host should get no new calls, or ""."""
+
+    def __init__(self, store: Store, not_ready: Callable[[], str]) -> None:
+        self._store = store
+        self._not_ready = not_ready
+        self.owned = [Route("/parley/v1/tasks/{id}/trace", self.trace)]
+
+    async def healthz(self, request: Request) -> Response:
+        """200 while the event loop turns."""
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:
+        """200 when store and registry are reachable and the host is not draining; else 503 with the reason."""
+        reason = self._not_ready()
+        if not reason:
+            try:
+                await self._store.ping()
+            except Unavailable as error:
+                reason = str(error)
+        return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
+
+    async def metrics(self, request: Request) -> Response:
+        """The process's metrics in Prometheus' text format."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def trace(self, request: Request) -> Response:
+        """How one of the caller's tasks went: work, steps, events and takeovers with their times."""
+        owner = request.scope["parley.identity"].owner
+        found = await self._store.trace(request.path_params["id"], owner)
+        if found is None:
+            return JSONResponse({"error": {"code": 404, "message": "there is no such task"}}, 404)
+        return Response(orjson.dumps(_trace_json(found)), media_type="application/json")
+
+
+def _trace_json(found: TaskTrace) -> dict[str, object]:
+    task = fold(found.task)
+    state = task.status.state if task is not None else found.task.state
+    return {
+        "taskId": found.task.task_id,
+        "contextId": found.task.context_id,
+        "version": found.task.version,
+        "state": state,
+        "generation": found.task.generation,
+        "work": [
+            {
+                "number": w.number,
+                "kind": w.kind,
+                "version": w.version,
+                "worker": w.worker,
+                "attempt": w.attempt,
+                "accepted": w.accepted,
+                "started": w.started,
+                "ended": w.ended,
+                "traceparent": w.traceparent,
+            }
+            for w in found.work
+        ],
+        "steps": [
+            {"name": s.name, "started": s.started, "ended": s.ended, "result": _step_result(s.result)}
+            for s in found.steps
+        ],
+        "events": [
+            {"generation": e.generation, "at": e.at, "state": e.state, "work": e.work} for e in found.events
+        ],
+        "takeovers": [{"epoch": epoch, "worker": worker, "at": at} for epoch, worker, at in found.takeovers],
+    }
+
+
+_SHOWN_RESULT = 2048
+
+
+def _step_result(kept: bytes) -> object:
+    if kept[:1] == b"j" and len(kept) <= _SHOWN_RESULT:
+        return orjson.loads(kept[1:])
+    return {"bytes": len(kept) - 1, "head": base64.b64encode(kept[1:33]).decode()}
