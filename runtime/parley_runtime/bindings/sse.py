@@ -1,0 +1,133 @@
+"""Server-sent events from the log to the socket: the bytes of an event are passed on as they were stored.
+
+An idle stream is one coroutine, one small object and one task that waits for the client to go; nothing of
+its request is kept. One task for all streams sends the keep-alive comments.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from a2a.utils.errors import A2AError
+from starlette.types import Receive, Send
+
+from parley_runtime.bindings.guard import Batches, close, translate
+from parley_runtime.store import LoggedEvent
+
+_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+    ],
+}
+_END = {"type": "http.response.body", "body": b"", "more_body": False}
+_COMMENT = b": keep-alive\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How a binding wraps an event: `head` + body + `tail`, one line each; `error` words an error's data."""
+
+    head: bytes
+    tail: bytes
+    error: Callable[[A2AError], bytes]
+
+    def frames(self, batch: Sequence[LoggedEvent]) -> bytes:
+        """The events of a batch as one piece of the stream, each with its generation as id."""
+        head, tail = self.head, self.tail
+        return b"".join(
+            [b"id: %d\ndata: %b%b%b\n\n" % (event.generation, head, event.body, tail) for event in batch]
+        )
+
+
+class _Stream:
+    __slots__ = ("beating", "busy", "gone", "last", "send", "task")
+
+    def __init__(self, send: Send, task: "asyncio.Task[None]", now: float) -> None:
+        self.send = send
+        self.task = task
+        self.last = now
+        self.busy = self.gone = False
+        self.beating: asyncio.Task[None] | None = None
+
+    async def write(self, data: bytes) -> None:
+        self.busy = True
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+        self.busy = False
+
+    async def leave(self, receive: Receive) -> None:
+        """Wait for the client to go, then end the stream."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.end()
+
+    def end(self) -> None:
+        if not self.gone:
+            self.gone = True
+            self.task.cancel()
+
+
+class EventStreams:
+    """All open event streams of an app. `keep_alive` seconds of silence bring a comment (fewer than the five
+    after which many clients, the a2a-sdk's among them, give up on a silent connection)."""
+
+    def __init__(self, keep_alive: float = 4.0) -> None:
+        self._keep_alive = keep_alive
+        self._open: set[_Stream] = set()
+        self._tending: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def serve(self, receive: Receive, send: Send, batches: Batches, framing: Framing) -> None:
+        """Send every batch until the log ends, the client goes, or `end_all`. An error becomes an `error`
+        event, the stream's last. `batches` is closed in any case."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        stream = _Stream(send, task, loop.time())
+        self._open.add(stream)
+        if self._tending is None:
+            self._tending = loop.create_task(self._tend(), name="event-streams-keep-alive")
+        leaving = loop.create_task(stream.leave(receive))
+        try:
+            await send(_START)
+            async for batch in batches:
+                if batch:
+                    await stream.write(framing.frames(batch))
+                    stream.last = loop.time()
+        except asyncio.CancelledError:
+            if not stream.gone or task.uncancel():
+                raise
+        except Exception as error:  # noqa: BLE001 - the client is told, in the protocol's words
+            await stream.write(b"event: error\ndata: %b\n\n" % framing.error(translate(error)))
+        finally:
+            leaving.cancel()
+            self._open.discard(stream)
+            if stream.beating is not None:
+                stream.beating.cancel()
+            await close(batches)
+        await send(_END)
+
+    def end_all(self) -> None:
+        """End every stream now, as a host that drains does: clients resume from another replica."""
+        for stream in list(self._open):
+            stream.end()
+
+    async def _tend(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._open:
+            await asyncio.sleep(self._keep_alive / 8)
+            now = loop.time()
+            for stream in self._open:
+                if now - stream.last >= self._keep_alive and not stream.busy and stream.beating is None:
+                    stream.last = now
+                    stream.beating = loop.create_task(self._beat(stream))
+        self._tending = None
+
+    async def _beat(self, stream: _Stream) -> None:
+        await stream.write(_COMMENT)
+        stream.beating = None
