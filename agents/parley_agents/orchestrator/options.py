@@ -6,14 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from parley_agents.artifacts import Commit
 
-OWN = frozenset({"rounds", "seconds", "step_seconds", "approve", "allow_untested", "continue"})
-"""Options that are the orchestrator's own; all others go to the children as they are."""
-
 
 class Options(BaseModel):
     """`request.options`. Unknown ones are kept and passed on to every child (`engine`, sandbox settings …)."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    model_config = ConfigDict(extra="allow")
 
     rounds: int = Field(default=3, ge=1, le=20)
     """How often one edit step may be tried before it is taken back; also how often the client may send back."""
@@ -25,8 +22,6 @@ class Options(BaseModel):
     """Ask the client before the change is delivered."""
     allow_untested: bool = False
     """Count a change as verified although the repository has no tests."""
-    continue_: bool = Field(default=False, alias="continue")
-    """Start from what the last task of this context delivered, when no repository comes along."""
 
     @property
     def for_children(self) -> dict[str, Any]:
@@ -37,11 +32,14 @@ class Options(BaseModel):
 class DeliverRequest(BaseModel):
     """The data part of media type application/vnd.parley.request+json: a `StepRequest` without a step will do.
 
-    `goal` may be empty when the message has a text part, which is then the goal.
+    `goal` may be empty when the message has a text part, which is then the goal. `base` is the snapshot of the
+    client's repository. `change`, if given, is what an earlier task of the session delivered on top of it:
+    work goes on from there, and what is delivered leads from `base` to the end of both.
     """
 
     model_config = ConfigDict(extra="ignore")
 
     goal: str = Field(default="", max_length=32_768)
     base: Commit | None = None
+    change: Commit | None = None
     options: Options = Options()

@@ -1,0 +1,81 @@
+"""One task of the orchestrator while it is worked on: what all its pieces share."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+from a2a.types import a2a_pb2 as pb
+
+from parley_agents.artifacts import Commit, StepRequest
+from parley_agents.bundles import Exchange
+from parley_agents.orchestrator.discovery import Directory
+from parley_agents.orchestrator.inbox import Inbox
+from parley_agents.orchestrator.journal import Journal
+from parley_agents.orchestrator.options import Options
+from parley_agents.orchestrator.questions import NeedsClient, Question, parts_from
+from parley_agents.orchestrator.relay import Relay
+from parley_agents.orchestrator.settings import OrchestratorSettings
+
+LAST_PART = 0.2
+"""The share of the time that is kept for the final check."""
+
+
+@dataclass(slots=True)
+class Job:
+    """`deadline` is on the wall clock (seconds since the epoch), so it holds over restarts."""
+
+    task_id: str
+    relay: Relay
+    journal: Journal
+    directory: Directory
+    exchange: Exchange
+    inbox: Inbox
+    http: httpx.AsyncClient
+    settings: OrchestratorSettings
+    options: Options
+    deadline: float
+
+    def message_id(self, name: str) -> str:
+        """The messageId of a message to a child: the same for the same piece of work, so that an agent that
+        knows it already does not begin a second time."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{self.task_id}/{name}"))
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the whole task."""
+        return self.deadline - time.time()
+
+    @property
+    def seconds_left_for_steps(self) -> float:
+        """Until no more rounds are begun, so that the final check can still be made."""
+        return self.seconds_left - self.options.seconds * LAST_PART
+
+    async def ask(self, question: Question) -> list[pb.Part]:
+        """The client's answer to a question. Raises NeedsClient until there is one."""
+
+        async def unanswered() -> list[dict[str, object]]:
+            raise NeedsClient(question)
+
+        return parts_from(await self.journal.once(f"answer:{question.id}", unanswered))
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A commit in its travelling form."""
+
+    ref: Commit
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One piece of work for one agent with `skill`. `key` names it within the task."""
+
+    key: str
+    role: str
+    skill: str
+    request: StepRequest
+    bundles: Sequence[Bundle]
+    seconds: float
