@@ -1,0 +1,387 @@
+"""The Python API: give the team a job and see what comes of it.
+
+    from parley_cli import Parley
+
+    async with Parley() as client:
+        async for event in client.run("modernise the code", repo="."):
+            print(event)
+
+A job belongs to the platform, not to the client: leave the loop or lose the process and it goes on; `watch`
+takes it up again from the start of its story. `run_sync` is the same in one call for programs without asyncio.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from a2a.types import a2a_pb2 as pb
+from google.protobuf.json_format import ParseDict
+
+from parley_agents.artifacts import REQUEST, SKILL_DELIVER
+from parley_agents.bundles import Exchange
+from parley_agents.orchestrator.peer import http_client
+from parley_agents.settings import AgentSettings
+from parley_agents.snapshot import Snapshot, snapshot
+from parley_cli import jobs, local, results
+from parley_cli.events import Event, InputRequired, JobEnded, JobStarted, PlanReady, StepUpdate, Story
+from parley_cli.home import Home
+from parley_cli.jobs import Jobs, NoSuchTask
+from parley_cli.remote import NoSuchAgent, Remote, find
+from parley_registry.client import RegistryClient
+
+ORCHESTRATOR = "orchestrator"
+DEFAULT_OUT = "parley-out"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A planned step as it went: how many rounds it took, who worked on it, the last state of that work."""
+
+    id: str
+    title: str
+    rounds: int
+    agents: tuple[str, ...]
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What came of a job. `verified`: the change passed review and the repository's tests. `out_dir` holds
+    `files` (None when nothing was written, as for a job that waits for an answer)."""
+
+    job: str
+    context: str
+    state: str
+    verified: bool
+    summary: str
+    out_dir: Path | None
+    files: Mapping[str, Path]
+    steps: tuple[StepResult, ...]
+
+
+class Parley:
+    """A client of the embedded platform in `home`, which is started when it does not run.
+
+    `registry` is the URL of another platform's registry to use instead. `keep` leaves a platform that this
+    client started running when it closes; otherwise the last client ends it. All methods raise ParleyError
+    with a message fit for people.
+    """
+
+    def __init__(self, *, home: str | Path | None = None, registry: str = "", keep: bool = False) -> None:
+        self.home = Home.at(home)
+        self.jobs = Jobs(self.home)
+        self._registry = registry or os.environ.get("PARLEY_REGISTRY", "")
+        self._keep = keep
+        self._use: local.Attachment | None = None
+        self._http: httpx.AsyncClient | None = None
+        self._answered: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        if not self._registry:
+            self._use = await asyncio.to_thread(local.attach, self.home)
+            if self._keep:
+                self._use.keep()
+        self._http = http_client()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._http:
+            await self._http.aclose()
+        if self._use:
+            await asyncio.shield(asyncio.to_thread(self._use.release))
+
+    @property
+    def registry(self) -> str:
+        """URL of the registry in use."""
+        return self._use.platform.registry if self._use else self._registry
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the platform, and so a job on it, goes on when this client closes."""
+        return self._use is None or self._use.kept
+
+    def keep(self) -> None:
+        """Have the platform stay when this client closes, until `parley down`."""
+        if self._use:
+            self._use.keep()
+
+    async def run(
+        self,
+        task: str,
+        *,
+        repo: str | Path | None = None,
+        out: str | Path = DEFAULT_OUT,
+        context: str = "",
+        rounds: int | None = None,
+        timeout: float | None = None,
+        approve: bool = False,
+    ) -> AsyncGenerator[Event, None]:
+        """Give the team a task and yield what happens, until the job ends or waits for an answer.
+
+        `repo` is a git repository (any folder in it); its tracked files as they are now are the snapshot that
+        the team works on, and it is never written to. `context` continues an earlier job's conversation
+        ("last": the latest one's); without `repo` the team then goes on from what that job delivered.
+        `rounds` bounds how often one step is tried, `timeout` (seconds) the whole job; `approve` has it ask
+        before it delivers. The last event is JobEnded, with the files written to a folder of the job's own in
+        `out`, or InputRequired: `answer` it inside the loop and the events go on.
+        """
+        remote = await self._orchestrator()
+        message, taken = await self._message(task, repo, context, rounds, timeout, approve)
+        async with aclosing(remote.converse(message, seconds=timeout or 3600.0)) as answers:
+            async for event in self._tell(remote, answers, task, repo, taken, Path(out)):
+                yield event
+
+    async def start(
+        self,
+        task: str,
+        *,
+        repo: str | Path | None = None,
+        out: str | Path = DEFAULT_OUT,
+        context: str = "",
+        rounds: int | None = None,
+        timeout: float | None = None,
+        approve: bool = False,
+    ) -> str:
+        """Like `run`, but return the job's id at once; the platform is kept running for it."""
+        self.keep()
+        remote = await self._orchestrator()
+        message, taken = await self._message(task, repo, context, rounds, timeout, approve)
+        begun = await remote.start(message)
+        if not isinstance(begun, pb.Task):
+            raise NoSuchTask(f"{remote.card.name} answered without beginning a job")
+        self._remember(begun.id, begun.context_id, task, repo, taken, Path(out))
+        return begun.id
+
+    async def watch(self, job: str, *, out: str | Path | None = None) -> AsyncGenerator[Event, None]:
+        """The whole story of a job so far and what goes on to happen, as `run` yields it.
+
+        `job` is its id, the unique beginning of one, or "last". The result is written where the job was told
+        to when it began, or to `out`.
+        """
+        known = self.jobs.find(job)
+        remote = await self._orchestrator()
+        task_id = known.task if known else job
+        async with aclosing(remote.follow(task_id)) as answers:
+            async for event in self._tell(
+                remote, answers, known.text if known else "", None, None, Path(out) if out else None
+            ):
+                yield event
+
+    async def answer(self, job: str, text: str) -> None:
+        """Answer the question of a job that waits for one; it then goes on."""
+        known = self.jobs.find(job)
+        remote = await self._orchestrator()
+        task_id = known.task if known else job
+        self._answered.add(task_id)
+        await remote.start(
+            pb.Message(
+                message_id=str(uuid.uuid4()), role=pb.ROLE_USER, task_id=task_id, parts=[pb.Part(text=text)]
+            )
+        )
+
+    async def cancel(self, job: str) -> str:
+        """Cancel a job with everything it has delegated; its state then."""
+        from parley_cli.events import state_name
+
+        known = self.jobs.find(job)
+        remote = await self._orchestrator()
+        task = await remote.cancel(known.task if known else job)
+        return state_name(task.status.state)
+
+    async def agent(self, name: str) -> Remote:
+        """Any agent, by its name in the registry or its URL."""
+        assert self._http, "use the client as an async context manager"
+        return await find(name, self.registry, self._http)
+
+    async def _orchestrator(self) -> Remote:
+        assert self._http, "use the client as an async context manager"
+        async with RegistryClient(self.registry) as catalogue:
+            page = await catalogue.search(skill=SKILL_DELIVER, limit=10)
+        hits = sorted(page.entries, key=lambda hit: (hit.entry.health != "up", not hit.entry.latest))
+        if not hits:
+            raise NoSuchAgent(
+                f"no agent with the skill {SKILL_DELIVER!r} is registered at {self.registry}: see `parley status`"
+            )
+        return Remote(hits[0].entry.card, self._http)
+
+    async def _message(
+        self,
+        task: str,
+        repo: str | Path | None,
+        context: str,
+        rounds: int | None,
+        timeout: float | None,
+        approve: bool,
+    ) -> tuple[pb.Message, Snapshot | None]:
+        if context == "last":
+            context = self.jobs.last_context(ORCHESTRATOR)
+        taken = await snapshot(Path(repo)) if repo is not None else None
+        options: dict[str, Any] = {}
+        if rounds is not None:
+            options["rounds"] = rounds
+        if timeout is not None:
+            options["seconds"] = timeout
+        if approve:
+            options["approve"] = True
+        if context and taken is None:
+            options["continue"] = True
+        request: dict[str, Any] = {"goal": task, "options": options}
+        message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, context_id=context)
+        message.parts.add(text=task, media_type="text/plain")
+        data = message.parts.add(media_type=REQUEST)
+        if taken:
+            request["base"] = {"commit": taken.commit}
+            message.parts.append(await self._exchange().bundle_part(taken.commit, taken.bundle))
+        ParseDict(request, data.data)
+        return message, taken
+
+    async def _tell(
+        self,
+        remote: Remote,
+        answers: AsyncGenerator[pb.StreamResponse, None],
+        text: str,
+        repo: str | Path | None,
+        taken: Snapshot | None,
+        out: Path | None,
+    ) -> AsyncGenerator[Event, None]:
+        story = Story(remote.card.name, remote.url)
+        waiting = False
+        while True:
+            async with aclosing(answers) as events:
+                async for answer in events:
+                    for event in story.take(answer):
+                        if isinstance(event, JobStarted) and out is not None and text:
+                            self._remember(event.job, event.context, text, repo, taken, out)
+                        if isinstance(event, JobEnded):
+                            event = await self._delivered(remote, event, out)
+                        waiting = isinstance(event, InputRequired)
+                        yield event
+            if story.ended or not waiting or story.job not in self._answered:
+                return
+            self._answered.discard(story.job)
+            answers = remote.follow(story.job, after=story.generation)
+
+    async def _delivered(self, remote: Remote, ended: JobEnded, out: Path | None) -> JobEnded:
+        """The result of an ended job, written to its folder."""
+        known = self.jobs.find(ended.job)
+        folder = (
+            Path(known.out) if known and known.out else results.folder_for(out, ended.job) if out else None
+        )
+        if folder is None:
+            return ended
+        contents, commit = await results.collect(await remote.get(ended.job), self._exchange())
+        if not contents:
+            return ended
+        notes: list[str] = []
+        if known:
+            notes = await results.onto_head(contents, commit, known, self.jobs.snapshot(known))
+        files = await asyncio.to_thread(results.write, folder, contents)
+        if known:
+            self.jobs.drop_snapshot(known)
+        return replace(ended, out_dir=str(folder), files=tuple(sorted(files)), notes=tuple(notes))
+
+    def _remember(
+        self, task: str, context: str, text: str, repo: str | Path | None, taken: Snapshot | None, out: Path
+    ) -> None:
+        job = jobs.new(task, context, ORCHESTRATOR, text)
+        job = replace(job, out=str(results.folder_for(out.absolute(), task)))
+        if taken and repo is not None:
+            place = str(Path(repo).absolute())
+            job = replace(job, repo=place, head=taken.head, snapshot=taken.commit, dirty=taken.dirty)
+        self.jobs.remember(job, taken.bundle if taken else b"")
+
+    def _exchange(self) -> Exchange:
+        return Exchange.from_settings(AgentSettings(home=self.home.root))
+
+
+class Outcome:
+    """Folds events into a JobResult."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, StepResult] = {}
+        self._job = self._context = ""
+        self._ended: JobEnded | None = None
+        self._waiting = False
+
+    def take(self, event: Event) -> None:
+        """Fold one event."""
+        self._waiting = isinstance(event, InputRequired)
+        if isinstance(event, JobStarted):
+            self._job, self._context = event.job, event.context
+        elif isinstance(event, PlanReady):
+            for one in event.steps:
+                self._steps.setdefault(one.id, StepResult(one.id, one.title, 0, (), "planned"))
+        elif isinstance(event, StepUpdate):
+            before = self._steps.get(event.step, StepResult(event.step, event.step, 0, (), "planned"))
+            agents = (*before.agents, event.agent) if event.agent not in before.agents else before.agents
+            self._steps[event.step] = replace(
+                before, rounds=max(before.rounds, event.round), agents=agents, state=event.state
+            )
+        elif isinstance(event, JobEnded):
+            self._ended = event
+
+    @property
+    def result(self) -> JobResult:
+        """What came of the events so far."""
+        ended = self._ended
+        folder = Path(ended.out_dir) if ended and ended.out_dir else None
+        return JobResult(
+            job=self._job,
+            context=self._context,
+            state=ended.state if ended else ("input-required" if self._waiting else "working"),
+            verified=bool(ended and ended.verified),
+            summary=ended.summary if ended else "",
+            out_dir=folder,
+            files={name: folder / name for name in ended.files} if ended and folder else {},
+            steps=tuple(self._steps.values()),
+        )
+
+
+def run_sync(
+    task: str,
+    *,
+    repo: str | Path | None = None,
+    out: str | Path = DEFAULT_OUT,
+    home: str | Path | None = None,
+    registry: str = "",
+    keep: bool = False,
+    on_event: Callable[[Event], str | None] | None = None,
+    context: str = "",
+    rounds: int | None = None,
+    timeout: float | None = None,
+    approve: bool = False,
+) -> JobResult:
+    """Give the team a task and wait for the result; see `Parley` and `Parley.run` for the arguments.
+
+    `on_event` is called with each event; what it returns for an InputRequired is sent as the answer. Without
+    an answer the result has the state "input-required".
+    """
+
+    async def job() -> JobResult:
+        outcome = Outcome()
+        async with Parley(home=home, registry=registry, keep=keep) as client:
+            async with aclosing(
+                client.run(
+                    task, repo=repo, out=out, context=context, rounds=rounds, timeout=timeout, approve=approve
+                )
+            ) as events:
+                async for event in events:
+                    outcome.take(event)
+                    said = on_event(event) if on_event else None
+                    if isinstance(event, InputRequired):
+                        if said:
+                            await client.answer(event.job, said)
+                        else:
+                            client.keep()
+        return outcome.result
+
+    return asyncio.run(job())

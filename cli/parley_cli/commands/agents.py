@@ -1,0 +1,164 @@
+"""`parley agents`: what is in the registry."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from parley_cli.options import Json, Registry, complete, registry_of
+
+if TYPE_CHECKING:
+    from parley_registry.client import Entry
+
+app = typer.Typer(no_args_is_help=True, help="Find agents in the registry.")
+
+Limit = Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help="How many at most.")]
+Name = Annotated[str, typer.Argument(help="The agent's name, or NAME@VERSION.")]
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: Limit = 100, as_json: Json = False, registry: Registry = "") -> None:
+    """All agents, in their latest version."""
+    complete(_search(registry_of(context.obj, registry), {"limit": limit}, as_json))
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    text: Annotated[list[str] | None, typer.Argument(help="Words to look for.")] = None,
+    skill: Annotated[str, typer.Option(envvar="PARLEY_SKILL", help="Id of a skill it must have.")] = "",
+    tag: Annotated[str, typer.Option(envvar="PARLEY_TAG", help="Tag of one of its skills.")] = "",
+    capability: Annotated[
+        str, typer.Option(envvar="PARLEY_CAPABILITY", help="streaming, pushNotifications …")
+    ] = "",
+    input_mode: Annotated[str, typer.Option(envvar="PARLEY_INPUT_MODE", help="Media type it takes.")] = "",
+    output_mode: Annotated[str, typer.Option(envvar="PARLEY_OUTPUT_MODE", help="Media type it makes.")] = "",
+    provider: Annotated[
+        str, typer.Option(envvar="PARLEY_PROVIDER", help="Organisation that offers it.")
+    ] = "",
+    binding: Annotated[str, typer.Option(envvar="PARLEY_BINDING", help="JSONRPC, HTTP+JSON or GRPC.")] = "",
+    health: Annotated[str, typer.Option(envvar="PARLEY_HEALTH", help="up, down or unknown.")] = "",
+    limit: Limit = 20,
+    as_json: Json = False,
+    registry: Registry = "",
+) -> None:
+    """The agents for which all that is given holds, best first, and why."""
+    wanted = {
+        "text": " ".join(text or ()),
+        "skill": skill,
+        "tag": tag,
+        "capability": capability,
+        "input_mode": input_mode,
+        "output_mode": output_mode,
+        "provider": provider,
+        "binding": binding,
+        "health": health,
+        "limit": limit,
+    }
+    complete(_search(registry_of(context.obj, registry), wanted, as_json))
+
+
+async def _search(registry: str, wanted: dict[str, Any], as_json: bool) -> None:
+    from parley_registry.client import RegistryClient
+
+    async with RegistryClient(registry) as catalogue:
+        page = await catalogue.search(**wanted)
+    if as_json:
+        from parley_cli.lines import put_json
+
+        for hit in page.entries:
+            put_json({**entry_json(hit.entry), "score": hit.score, "reasons": list(hit.reasons)})
+        return
+    _table([hit.entry for hit in page.entries], [", ".join(hit.reasons) for hit in page.entries])
+    if page.total > len(page.entries):
+        typer.echo(f"{len(page.entries)} of {page.total}; narrow the search or raise --limit", err=True)
+    if not page.entries:
+        typer.echo("no agent fits", err=True)
+
+
+@app.command()
+def show(context: typer.Context, name: Name, as_json: Json = False, registry: Registry = "") -> None:
+    """An agent: where it runs, what it can do, its card."""
+    entry = complete(_get(registry_of(context.obj, registry), name))
+    if as_json:
+        from parley_cli.lines import put_json
+
+        put_json(entry_json(entry))
+        return
+    from parley_cli.render import clean
+
+    card = entry.card
+    typer.echo(f"{entry.name} {entry.version}  {entry.health}{'  latest' if entry.latest else ''}")
+    typer.echo(f"  {clean(card.description, 1000)}")
+    for interface in card.supported_interfaces:
+        typer.echo(
+            f"  {interface.protocol_binding:<10} {clean(interface.url)}  (A2A {interface.protocol_version})"
+        )
+    for skill in card.skills:
+        typer.echo(f"  skill {clean(skill.id)}: {clean(skill.description, 1000)}")
+        if skill.input_modes or skill.output_modes:
+            typer.echo(f"    {clean(', '.join(skill.input_modes))} → {clean(', '.join(skill.output_modes))}")
+    for instance in entry.instances:
+        typer.echo(f"  instance {clean(instance.id)} at {clean(instance.url)}")
+
+
+@app.command()
+def versions(context: typer.Context, name: Name, as_json: Json = False, registry: Registry = "") -> None:
+    """All versions of an agent, highest first."""
+    entries = complete(_versions(registry_of(context.obj, registry), name))
+    if as_json:
+        from parley_cli.lines import put_json
+
+        for entry in entries:
+            put_json(entry_json(entry))
+        return
+    _table(entries, ["latest" if entry.latest else "" for entry in entries])
+
+
+async def _get(registry: str, name: str) -> "Entry":
+    from parley_registry.client import RegistryClient
+
+    plain, _, version = name.partition("@")
+    async with RegistryClient(registry) as catalogue:
+        return await catalogue.get(plain, version or None)
+
+
+async def _versions(registry: str, name: str) -> "list[Entry]":
+    from parley_registry.client import RegistryClient
+
+    async with RegistryClient(registry) as catalogue:
+        return await catalogue.versions(name)
+
+
+def entry_json(entry: "Entry") -> dict[str, Any]:
+    """An entry as one JSON object; the card as in the protocol."""
+    from dataclasses import asdict
+
+    from google.protobuf.json_format import MessageToDict
+
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "latest": entry.latest,
+        "health": entry.health,
+        "external": entry.external,
+        "updated": entry.updated,
+        "instances": [asdict(one) for one in entry.instances],
+        "card": MessageToDict(entry.card),
+    }
+
+
+def _table(entries: "list[Entry]", notes: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from parley_cli.render import clean
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("agent", "version", "health", "skills", ""):
+        table.add_column(column)
+    for entry, note in zip(entries, notes, strict=True):
+        skills = ", ".join(skill.id for skill in entry.card.skills)
+        cells = (entry.name, entry.version, entry.health, skills, note)
+        table.add_row(*(Text(clean(cell, 120)) for cell in cells))
+    Console().print(table)

@@ -1,0 +1,151 @@
+"""`parley host`: serve any a2a-sdk executor as a durable agent."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from parley_cli.options import complete
+from parley_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from a2a.server.agent_execution import AgentExecutor
+    from a2a.types import AgentCard
+
+
+def _option(name: str, text: str, **more: Any) -> Any:
+    return typer.Option(f"--{name.replace('_', '-')}", envvar=f"PARLEY_{name.upper()}", help=text, **more)
+
+
+def host(
+    context: typer.Context,
+    executor: Annotated[str, typer.Argument(help="The executor's class, as package.module:Class.")],
+    card: Annotated[Path, _option("card", "The agent's card, a JSON file.", metavar="FILE")],
+    listen: Annotated[
+        str | None, _option("listen", "Address to serve on. Default: 127.0.0.1:9999", metavar="HOST:PORT")
+    ] = None,
+    grpc: Annotated[
+        str | None, _option("grpc", "Address of the gRPC binding. Default: none", metavar="HOST:PORT")
+    ] = None,
+    store: Annotated[
+        str | None, _option("store", "Where tasks are kept. Default: sqlite:///parley.db", metavar="URL")
+    ] = None,
+    version: Annotated[str | None, _option("version", "The agent's version. Default: the card's")] = None,
+    role: Annotated[
+        str | None, _option("role", "What this process does. Default: front,worker", metavar="front,worker")
+    ] = None,
+    registry: Annotated[
+        str | None, _option("registry", "Registry to publish the agent in. Default: none", metavar="URL")
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        _option("public_url", "How others reach this host. Default: the listen address", metavar="URL"),
+    ] = None,
+    concurrency: Annotated[
+        int | None, _option("concurrency", "Executions at once. Default: 64", min=1)
+    ] = None,
+    lease: Annotated[
+        float | None, _option("lease", "Seconds a silent worker keeps its tasks. Default: 3", min=0.5)
+    ] = None,
+    max_attempts: Annotated[
+        int | None, _option("max_attempts", "Executions of a message, crashes included. Default: 5", min=1)
+    ] = None,
+    drain: Annotated[
+        float | None, _option("drain", "Seconds that running work may take after SIGTERM. Default: 10", min=0)
+    ] = None,
+    push_allow: Annotated[
+        str | None,
+        _option("push_allow", "Networks that webhooks may be in although not public.", metavar="CIDR,…"),
+    ] = None,
+    auth_issuer: Annotated[
+        str | None, _option("auth_issuer", "Issuer of bearer tokens.", metavar="URL")
+    ] = None,
+    auth_audience: Annotated[str | None, _option("auth_audience", "Audience that tokens must have.")] = None,
+    auth_jwks: Annotated[
+        str | None,
+        _option(
+            "auth_jwks", "Key set that verifies tokens. Default: loopback only, no tokens", metavar="URL|FILE"
+        ),
+    ] = None,
+    allowed_hosts: Annotated[
+        str | None,
+        _option("allowed_hosts", "Host names accepted besides the listen address.", metavar="NAME,…"),
+    ] = None,
+    log_level: Annotated[
+        str | None, _option("log_level", "debug, info, warning or error. Default: info")
+    ] = None,
+) -> None:
+    """Host an a2a-sdk AgentExecutor as a durable A2A server.
+
+    The class needs a constructor without arguments and is imported from the current directory or what is
+    installed. Several processes may share one --store: any of them answers for a task, and takes it over
+    when another dies. Ends on SIGTERM or Ctrl-C after handing over what runs.
+    """
+    given = {k: v for k, v in context.params.items() if k not in ("executor", "card") and v is not None}
+    complete(_serve(executor, card, given))
+
+
+async def _serve(executor: str, card: Path, given: dict[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from parley_core.telemetry import configure_logging
+    from parley_runtime.host import AgentHost
+    from parley_runtime.settings import HostSettings
+
+    try:
+        settings = HostSettings(**given)
+    except ValidationError as error:
+        raise ConfigurationError(faults(error)) from error
+    configure_logging(settings.log_level)
+    await AgentHost(read_card(card), load_executor(executor), settings).run()
+
+
+def faults(error: Any) -> str:
+    """What is wrong with settings, by option, on one line."""
+    return "; ".join(
+        f"--{'-'.join(str(part) for part in one['loc']).replace('_', '-')}: {one['msg']}"
+        for one in error.errors()
+    )
+
+
+def read_card(path: Path) -> "AgentCard":
+    """The AgentCard in a JSON file. Raises ConfigurationError that says what is wrong with it."""
+    import json
+
+    from a2a.types import AgentCard
+    from google.protobuf.json_format import ParseDict, ParseError
+
+    try:
+        return ParseDict(json.loads(path.read_bytes()), AgentCard())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the card {path}: {error.strerror}") from error
+    except (ValueError, ParseError) as error:
+        raise ConfigurationError(f"{path} is not an A2A 1.0 agent card: {error}") from error
+
+
+def load_executor(name: str) -> "AgentExecutor":
+    """An instance of the class that `package.module:Class` names. Raises ConfigurationError."""
+    import importlib
+
+    from a2a.server.agent_execution import AgentExecutor
+
+    module, separator, attribute = name.partition(":")
+    if not separator or not module or not attribute:
+        raise ConfigurationError(f"{name!r} does not name a class; write it as package.module:Class")
+    if "" not in sys.path and "." not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` would
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"cannot import {module}: {error}; is it installed, or in this directory?"
+        ) from error
+    except AttributeError as error:
+        raise ConfigurationError(f"{module} has no {attribute!r}") from error
+    if not (isinstance(found, type) and issubclass(found, AgentExecutor)):
+        raise ConfigurationError(f"{name} is not a subclass of a2a.server.agent_execution.AgentExecutor")
+    try:
+        return found()
+    except TypeError as error:
+        raise ConfigurationError(f"{name} must have a constructor without arguments: {error}") from error

@@ -1,0 +1,234 @@
+"""`parley task`: look at tasks, take them up again, answer, cancel."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parley_cli.options import Json, Misuse, Registry, complete, registry_of, text_of
+
+if TYPE_CHECKING:
+    from a2a.types import a2a_pb2 as pb
+
+    from parley_cli.home import Home
+    from parley_cli.remote import Remote
+
+app = typer.Typer(no_args_is_help=True, help="Look at tasks, take them up again, answer and cancel them.")
+
+Id = Annotated[str, typer.Argument(help="The task's id, the beginning of one begun from here, or last.")]
+Agent = Annotated[
+    str,
+    typer.Option(
+        envvar="PARLEY_AGENT",
+        help="Name or URL of the agent that has it. Default: the one it was begun with, else the orchestrator.",
+    ),
+]
+
+
+@asynccontextmanager
+async def _remote(home: "Home", task: str, agent: str, registry: str) -> "AsyncIterator[tuple[Remote, str]]":
+    """The agent that has a task, and the task's whole id."""
+    from parley_agents.orchestrator.peer import http_client
+    from parley_cli.client import ORCHESTRATOR
+    from parley_cli.jobs import Jobs
+    from parley_cli.remote import find, is_url
+
+    known = Jobs(home).find(task) if task else None
+    name = agent or (known.agent if known else ORCHESTRATOR)
+    place = "" if is_url(name) else registry_of(home, registry)
+    async with http_client() as http:
+        yield await find(name, place, http), known.task if known else task
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    agent: Agent = "",
+    limit: Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help="How many at most.")] = 20,
+    as_json: Json = False,
+    registry: Registry = "",
+) -> None:
+    """An agent's tasks, latest first; by default the orchestrator's jobs."""
+    complete(_list(context.obj, agent, limit, as_json, registry))
+
+
+async def _list(home: "Home", agent: str, limit: int, as_json: bool, registry: str) -> None:
+    async with _remote(home, "", agent, registry) as (remote, _):
+        page = await remote.tasks(size=limit)
+    if as_json:
+        for task in page.tasks:
+            _put(task)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from parley_cli.events import state_name
+    from parley_cli.jobs import Jobs
+    from parley_cli.render import clean
+
+    texts = {job.task: job.text for job in Jobs(home).all()}
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "state", "since", "what"):
+        table.add_column(column)
+    for task in page.tasks:
+        since = task.status.timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S") + " UTC"
+        cells = (task.id, state_name(task.status.state), since, texts.get(task.id, ""))
+        table.add_row(*(Text(clean(cell, 80)) for cell in cells))
+    Console().print(table)
+
+
+@app.command()
+def get(
+    context: typer.Context, task: Id, agent: Agent = "", as_json: Json = False, registry: Registry = ""
+) -> None:
+    """A task as its agent has it now. With --json the protocol's Task."""
+    found = complete(_get(context.obj, task, agent, registry))
+    if as_json:
+        _put(found)
+        return
+    from parley_cli.events import state_name, text_of
+    from parley_cli.render import clean
+
+    typer.echo(f"{found.id}  {state_name(found.status.state)}  context {clean(found.context_id)}")
+    text = text_of(found.status.message)
+    if text:
+        typer.echo(f"  {clean(text, 2000)}")
+    for artifact in found.artifacts:
+        types = ", ".join(part.media_type or "?" for part in artifact.parts)
+        typer.echo(f"  artifact {clean(artifact.name or artifact.artifact_id)}  {clean(types)}")
+
+
+async def _get(home: "Home", task: str, agent: str, registry: str) -> "pb.Task":
+    async with _remote(home, task, agent, registry) as (remote, task_id):
+        return await remote.get(task_id)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    task: Id,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace", envvar="PARLEY_TRACE", help="Its steps and its children's, with their times."
+        ),
+    ] = False,
+    agent: Agent = "",
+    as_json: Json = False,
+    registry: Registry = "",
+) -> None:
+    """How a task went. --trace reads it from the stores of the hosts involved; no collector is needed."""
+    if not trace:
+        get(context, task, agent, as_json, registry)
+        return
+    complete(_trace(context.obj, task, agent, as_json, registry))
+
+
+async def _trace(home: "Home", task: str, agent: str, as_json: bool, registry: str) -> None:
+    from parley_cli.lines import put_json
+    from parley_cli.trace import read, tree
+
+    async with _remote(home, task, agent, registry) as (remote, task_id):
+        found = await read(remote.card.name, remote.base, task_id)
+    if as_json:
+        put_json(found.to_json())
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(tree(found))
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    task: Id,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PARLEY_OUT", metavar="DIR", help="Where results go, for a job not begun from here."
+        ),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", envvar="PARLEY_PLAIN", help="Lines of text, on a terminal too.")
+    ] = False,
+    svg: Annotated[
+        Path | None,
+        typer.Option(envvar="PARLEY_SVG", metavar="FILE", help="Save the final picture as an SVG file."),
+    ] = None,
+    as_json: Json = False,
+    registry: Registry = "",
+) -> None:
+    """Show a job from its beginning and follow it to its end, as `parley run` does, results included.
+
+    Exit codes as for `parley run`. Ctrl-C stops watching; the job goes on.
+    """
+    from parley_cli.commands.run import show_as
+
+    verified = complete(_watch(context.obj, task, out, show_as(as_json, plain), svg, registry))
+    raise typer.Exit(0 if verified else 1)
+
+
+async def _watch(
+    home: "Home", task: str, out: Path | None, shape: str, svg: Path | None, registry: str
+) -> bool:
+    from parley_cli.client import Parley
+    from parley_cli.commands.run import follow
+
+    async with Parley(home=home.root, registry=registry_of(home, registry)) as client:
+        known = client.jobs.find(task)
+        return await follow(client, client.watch(task, out=out), known.text if known else task, shape, svg)
+
+
+@app.command()
+def cancel(context: typer.Context, task: Id, agent: Agent = "", registry: Registry = "") -> None:
+    """Cancel a task, and all it has delegated. Exit code 0 when it is canceled now."""
+    state = complete(_cancel(context.obj, task, agent, registry))
+    typer.echo(state)
+    raise typer.Exit(0 if state == "canceled" else 1)
+
+
+async def _cancel(home: "Home", task: str, agent: str, registry: str) -> str:
+    from parley_cli.events import state_name
+
+    async with _remote(home, task, agent, registry) as (remote, task_id):
+        return state_name((await remote.cancel(task_id)).status.state)
+
+
+@app.command()
+def answer(
+    context: typer.Context,
+    task: Id,
+    text: Annotated[str, typer.Argument(help="The answer; - reads it from standard input.")],
+    agent: Agent = "",
+    registry: Registry = "",
+) -> None:
+    """Answer a task that waits for input. It goes on; `parley task watch` shows it."""
+    complete(_answer(context.obj, task, text_of(text), agent, registry))
+
+
+async def _answer(home: "Home", task: str, text: str, agent: str, registry: str) -> None:
+    import uuid
+
+    from a2a.types import a2a_pb2 as pb
+
+    from parley_cli.events import state_name
+    from parley_runtime.store import INTERRUPTED
+
+    async with _remote(home, task, agent, registry) as (remote, task_id):
+        now = await remote.get(task_id)
+        if now.status.state not in INTERRUPTED:
+            raise Misuse(f"the task does not wait for an answer: it is {state_name(now.status.state)}")
+        message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, task_id=task_id)
+        message.parts.add(text=text)
+        await remote.start(message)
+
+
+def _put(task: "pb.Task") -> None:
+    from google.protobuf.json_format import MessageToDict
+
+    from parley_cli.lines import put_json
+
+    put_json(MessageToDict(task))

@@ -1,0 +1,83 @@
+"""The `parley` command: the tree of its subcommands, and what its errors look like.
+
+Nothing heavy is imported before a subcommand runs, so that `parley --help` and shell completion stay quick.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from parley_cli.commands import agents, host, platform, registry, run, send, task
+from parley_cli.home import Home
+from parley_core.errors import ConfigurationError, ParleyError
+
+app = typer.Typer(
+    name="parley",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Teams of A2A agents that run for real. `parley run TASK` gives the team a job on a git repository.",
+    epilog="Every option can also be set as PARLEY_… in the environment. PARLEY_DEBUG=1 shows errors in full.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"parley {version('parley-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    home: Annotated[
+        str,
+        typer.Option(
+            envvar="PARLEY_HOME", metavar="DIR", help="Folder that holds the platform. Default: ./.parley"
+        ),
+    ] = "",
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    context.obj = Home.at(home)
+
+
+app.command("run")(run.run)
+app.command("up")(platform.up)
+app.command("down")(platform.down)
+app.command("status")(platform.status)
+app.command("logs")(platform.logs)
+app.command("send")(send.send)
+app.command("host")(host.host)
+app.command("registry")(registry.registry)
+app.add_typer(agents.app, name="agents")
+app.add_typer(task.app, name="task")
+
+
+def main() -> None:
+    """Run the command line of this process and exit: 0 done or verified, 1 failed or not verified, 2 misused."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except ParleyError as error:
+        if os.environ.get("PARLEY_DEBUG"):
+            raise
+        typer.echo(f"parley: {error}", err=True)
+        sys.exit(2 if _misused(error) else 1)
+
+
+def _misused(error: ParleyError) -> bool:
+    return isinstance(error, ConfigurationError) or getattr(error, "misuse", False)
+
+
+if __name__ == "__main__":
+    main()

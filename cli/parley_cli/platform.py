@@ -1,0 +1,127 @@
+"""What is known of an embedded platform: its processes as they were last written to `run/state.json`."""
+
+import fcntl
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import psutil
+
+from parley_cli.home import Home, read_json, try_lock, write_atomically
+
+Phase = Literal["starting", "up", "waiting to restart", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the platform. `created` (seconds) tells it from another one that got the same `pid` later."""
+
+    name: str
+    url: str
+    phase: Phase = "starting"
+    pid: int = 0
+    created: float = 0.0
+    restarts: int = 0
+    note: str = ""
+    """Why it ended last, if it did."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process runs now."""
+        return find_process(self.pid, self.created) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The platform of a home. `ready` once every skill of the team could be found; `failed` says why it gave up."""
+
+    pid: int
+    created: float
+    processes: Mapping[str, Process] = field(default_factory=dict)
+    ready: bool = False
+    failed: str = ""
+
+    @property
+    def registry(self) -> str:
+        """URL of the registry service."""
+        return self.processes["registry"].url
+
+    def with_process(self, process: Process) -> "Platform":
+        """The same platform with one process changed."""
+        return replace(self, processes={**self.processes, process.name: process})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "processes": [asdict(one) for one in self.processes.values()]}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Platform":
+        """Raises KeyError or TypeError when `told` is not what `to_json` writes."""
+        processes = {one["name"]: Process(**one) for one in told["processes"]}
+        return cls(told["pid"], told["created"], processes, told["ready"], told["failed"])
+
+
+def find_process(pid: int, created: float) -> psutil.Process | None:
+    """The process with this pid if it is the one that was started at `created`, and not a corpse."""
+    try:
+        found = psutil.Process(pid)
+        # The start time is in clock ticks of 10 ms, measured against a boot time that may be corrected a little.
+        same = pid > 0 and abs(found.create_time() - created) < 2.0
+        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
+        return None
+
+
+def save(home: Home, platform: Platform) -> None:
+    """Write the state for other commands to see."""
+    write_atomically(home.state, json.dumps(platform.to_json(), indent=1).encode())
+
+
+def load(home: Home) -> Platform | None:
+    """What was last written, whether or not it still runs; None when there is nothing (readable)."""
+    told = read_json(home.state)
+    try:
+        return Platform.from_json(told) if told else None
+    except (KeyError, TypeError):
+        return None
+
+
+def supervised(home: Home) -> bool:
+    """Whether a supervisor runs for this home: it holds its lock as long as it lives."""
+    if not home.run.is_dir():
+        return False
+    with home.lock("supervisor") as file:
+        return not try_lock(file, fcntl.LOCK_SH)
+
+
+def running(home: Home) -> Platform | None:
+    """The platform that runs in this home now, ready or on its way; None when none does."""
+    return load(home) if supervised(home) else None
+
+
+def end(processes: list[psutil.Process], *, patience: float) -> None:
+    """Ask processes to stop and, after `patience` seconds, make them, together with all they started.
+
+    Returns when all are gone.
+    """
+    family = {p: p for one in processes for p in _family(one)}
+    for one in processes:
+        _signal(one, kill=False)
+    psutil.wait_procs(processes, timeout=patience)
+    for one in family:
+        _signal(one, kill=True)
+    psutil.wait_procs(list(family), timeout=5.0)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        process.kill() if kill else process.terminate()
+    except psutil.NoSuchProcess:
+        pass

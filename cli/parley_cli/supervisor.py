@@ -1,0 +1,284 @@
+"""The process that keeps an embedded platform running: starts its members, restarts what dies, ends them all.
+
+`python -m parley_cli.supervisor HOME` is what `parley up` leaves behind. SIGTERM or SIGINT ends it and every
+member; if it is killed outright, the members go on and the next `up` or `down` clears them away first.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from parley_cli.home import Home, try_lock
+from parley_cli.platform import Platform, Process, end, find_process, load, save
+from parley_cli.team import REGISTRY, Member, default_team
+from parley_core.errors import ParleyError
+
+log = logging.getLogger("parley.supervisor")
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+SETTLED = 10.0
+"""Seconds after which a process that dies is treated as one that had been well: its pause starts short again."""
+TRIES_AT_START = 3
+"""Deaths of one member before the platform is ready that make `up` give up."""
+PATIENCE = 15.0
+"""Seconds between asking a member to stop and killing it; more than a host's own draining takes."""
+LOG_LIMIT = 20 * 1024 * 1024
+"""Bytes after which a member's log is set aside (as .1) when it starts."""
+
+
+class StartFailed(ParleyError):
+    """A member of the platform would not stay up."""
+
+
+class Supervisor:
+    """Runs `members` in `home` until told to stop. One per home: `run` returns False when another has it."""
+
+    def __init__(self, home: Home, members: Sequence[Member]) -> None:
+        self._home = home
+        self._members = {member.name: member for member in members}
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._stop = asyncio.Event()
+        self._platform = Platform(os.getpid(), psutil.Process().create_time())
+
+    def stop(self) -> None:
+        """Begin to end everything; `run` returns when it is done."""
+        self._stop.set()
+
+    async def run(self) -> bool:
+        """Start all members, keep them up until `stop`, end them.
+
+        Returns whether this supervisor had the home to itself. Raises StartFailed.
+        """
+        with self._home.lock("supervisor") as lock:
+            if not try_lock(lock, fcntl.LOCK_EX):
+                return False
+            before = load(self._home)
+            await asyncio.to_thread(clear, before)
+            ports = self._ports(before)
+            for name, port in ports.items():
+                self._platform = self._platform.with_process(Process(name, f"http://127.0.0.1:{port}"))
+            save(self._home, self._platform)
+            failure: StartFailed | None = None
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    running = [tasks.create_task(self._keep(m)) for m in self._members.values()]
+                    running.append(tasks.create_task(self._announce()))
+                    await self._stop.wait()
+                    for task in running:
+                        task.cancel()
+            except* StartFailed as failed:
+                failure = next(e for e in failed.exceptions if isinstance(e, StartFailed))
+            finally:
+                await self._end_all(str(failure or ""))
+            if failure:
+                raise failure
+            return True
+
+    async def _keep(self, member: Member) -> None:
+        """Start a member, and again whenever it ends, with growing pauses while it keeps dying soon."""
+        pause, deaths = FIRST_PAUSE, 0
+        while True:
+            started = time.monotonic()
+            child = await self._start(member)
+            code = await child.wait()
+            lived = time.monotonic() - started
+            deaths += 1
+            reason = _how(code)
+            log.warning("%s ended after %.1f s: %s", member.name, lived, reason)
+            if not self._platform.ready and deaths >= TRIES_AT_START:
+                last = await asyncio.to_thread(last_line, self._log(member.name))
+                raise StartFailed(
+                    f"{member.name} does not start ({reason}): {last}; see {self._log(member.name)}"
+                )
+            pause = FIRST_PAUSE if lived > SETTLED else min(pause * 2, LONGEST_PAUSE)
+            self._show(
+                replace(
+                    self._platform.processes[member.name],
+                    phase="waiting to restart",
+                    note=reason,
+                    restarts=deaths,
+                    pid=0,
+                    created=0.0,
+                )
+            )
+            await asyncio.sleep(pause)
+
+    async def _start(self, member: Member) -> asyncio.subprocess.Process:
+        process = self._platform.processes[member.name]
+        port = int(process.url.rpartition(":")[2])
+        if process.restarts and not _is_free(port) and member.name != REGISTRY:
+            port = _free_ports(1)[0]  # somebody took it meanwhile; what it publishes names the new one
+        arguments = member.arguments(self._home, port, self._platform.processes[REGISTRY].url)
+        path = self._log(member.name)
+        with suppress(FileNotFoundError):
+            if path.stat().st_size > LOG_LIMIT:
+                path.replace(path.with_suffix(".log.1"))
+        with open(path, "ab") as output:
+            child = await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._home.root,
+                env={**os.environ, "PARLEY_HOME": str(self._home.root), **(member.environment or {})},
+                start_new_session=True,  # a terminal's Ctrl-C is for the command, not for the platform
+            )
+        self._children[member.name] = child
+        with suppress(psutil.NoSuchProcess):
+            self._show(
+                replace(
+                    process,
+                    url=f"http://127.0.0.1:{port}",
+                    phase="up" if self._platform.ready else "starting",
+                    pid=child.pid,
+                    created=psutil.Process(child.pid).create_time(),
+                )
+            )
+        return child
+
+    async def _announce(self) -> None:
+        """Say that the platform is ready once every member answers and every skill can be found."""
+        import httpx
+
+        from parley_registry.client import RegistryClient, RegistryError, RegistryUnavailable
+
+        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
+            for name in self._members:
+                while not await self._answers(http, name):
+                    await asyncio.sleep(0.1)
+                self._show(replace(self._platform.processes[name], phase="up"))
+        async with RegistryClient(self._platform.registry, timeout=2.0) as registry:
+            missing = {m.skill for m in self._members.values() if m.skill}
+            while missing:
+                for skill in sorted(missing):
+                    with suppress(RegistryError, RegistryUnavailable):
+                        if (await registry.search(skill=skill, health="up", limit=1)).entries:
+                            missing.discard(skill)
+                if missing:
+                    await asyncio.sleep(0.1)
+        self._platform = replace(self._platform, ready=True)
+        save(self._home, self._platform)
+        log.info("ready: registry at %s", self._platform.registry)
+
+    async def _answers(self, http: "httpx.AsyncClient", name: str) -> bool:
+        import httpx
+
+        try:
+            return (await http.get(f"{self._platform.processes[name].url}/readyz")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def _end_all(self, failed: str) -> None:
+        """Agents first and the registry last, so that they can withdraw themselves from it."""
+        for names in ([n for n in self._members if n != REGISTRY], [REGISTRY]):
+            found = [
+                find_process(p.pid, p.created) for n, p in self._platform.processes.items() if n in names
+            ]
+            waiting = [asyncio.ensure_future(c.wait()) for n, c in self._children.items() if n in names]
+            await asyncio.to_thread(end, [p for p in found if p], patience=PATIENCE)
+            if waiting:
+                await asyncio.wait(waiting, timeout=5.0)
+        stopped = {
+            n: replace(p, phase="stopped", pid=0, created=0.0) for n, p in self._platform.processes.items()
+        }
+        self._platform = replace(self._platform, processes=stopped, ready=False, failed=failed)
+        save(self._home, self._platform)
+
+    def _ports(self, before: Platform | None) -> dict[str, int]:
+        """The ports of the last time where they are free, so that addresses people noted stay good."""
+        old = {n: int(p.url.rpartition(":")[2]) for n, p in before.processes.items()} if before else {}
+        ports = {n: old[n] for n in self._members if n in old and _is_free(old[n])}
+        fresh = iter(_free_ports(len(self._members)))
+        return {n: ports.get(n) or next(fresh) for n in self._members}
+
+    def _show(self, process: Process) -> None:
+        self._platform = self._platform.with_process(process)
+        save(self._home, self._platform)
+
+    def _log(self, name: str) -> Path:
+        return self._home.logs / f"{name}.log"
+
+
+def clear(platform: Platform | None) -> None:
+    """End members that outlived their supervisor (it was killed): two of each must not run."""
+    found = [find_process(p.pid, p.created) for p in platform.processes.values()] if platform else []
+    end([p for p in found if p], patience=PATIENCE)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says something, cut to 300 characters."""
+    try:
+        lines = path.read_bytes()[-8192:].decode("utf-8", "replace").splitlines()
+    except OSError:
+        return "it wrote no log"
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it wrote no log")
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+async def supervise(home: Home, members: Sequence[Member]) -> int:
+    """Run a supervisor under this process's signals; its exit code."""
+    supervisor = Supervisor(home, members)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        return 0 if await supervisor.run() else 3
+    except StartFailed as error:
+        log.error("%s", error)
+        return 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point: the home's path is the one argument."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    (path,) = sys.argv[1:] if arguments is None else arguments
+    home = Home.at(path)
+    home.create()
+    return asyncio.run(supervise(home, default_team()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The processes that make up an embedded platform, and how each is started."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from parley_cli.home import Home
+from parley_core.errors import ConfigurationError
+
+ORCHESTRATOR = "orchestrator"
+REGISTRY = "registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process to be kept running.
+
+    `command` is formatted with `{listen}` (host:port), `{url}`, `{store}` (a database URL of its own) and
+    `{registry}` (the registry's URL). `skill` is what must be found in the registry before the platform is
+    ready, or "".
+    """
+
+    name: str
+    command: tuple[str, ...]
+    skill: str = ""
+    environment: Mapping[str, str] | None = None
+
+    def arguments(self, home: Home, port: int, registry: str) -> list[str]:
+        """The command line of this member on a port of 127.0.0.1."""
+        values = {
+            "listen": f"127.0.0.1:{port}",
+            "url": f"http://127.0.0.1:{port}",
+            "store": f"sqlite:///{home.data / self.name}.db",
+            "registry": registry,
+        }
+        return [word.format(**values) for word in self.command]
+
+
+def _host(role: str, executor: str, skill: str) -> Member:
+    command = (
+        *(sys.executable, "-m", "parley_cli.main", "host", f"parley_agents.{role}.executor:{executor}"),
+        *("--card", str(_folder("parley_agents") / role / "card.json").replace("{", "{{").replace("}", "}}")),
+        *("--listen", "{listen}", "--store", "{store}", "--registry", "{registry}"),
+    )
+    return Member(role, command, skill)
+
+
+def _folder(package: str) -> Path:
+    """Where a package lies, without importing it."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigurationError(f"{package} is not installed; run `make setup`")
+    return Path(spec.submodule_search_locations[0])
+
+
+def default_team() -> tuple[Member, ...]:
+    """The registry, the orchestrator and the four agents it delegates to."""
+    registry = (
+        sys.executable,
+        "-m",
+        "parley_cli.main",
+        "registry",
+        "--listen",
+        "{listen}",
+        "--store",
+        "{store}",
+    )
+    return (
+        Member(REGISTRY, registry),
+        _host(ORCHESTRATOR, "OrchestratorExecutor", "deliver-change"),
+        _host("planner", "PlannerExecutor", "plan-change"),
+        _host("coder", "CoderExecutor", "edit-code"),
+        _host("reviewer", "ReviewerExecutor", "review-change"),
+        _host("tester", "TesterExecutor", "run-tests"),
+    )
