@@ -43,26 +43,24 @@ class Agent:
 
 
 def instances(entry: Entry, score: float) -> list[Agent]:
-    """The places where a registered version answers: one for each instance that the card's own addresses
-    lead to by another way round, else the card's."""
-    places = [""]
-    if entry.card.supported_interfaces:
-        first = entry.card.supported_interfaces[0].url
-        bases = sorted({one.url.rstrip("/") for one in entry.instances if one.url})
-        here = next((base for base in bases if first == base or first.startswith(base + "/")), "")
-        if here:
-            places = [here, *(base for base in bases if base != here)]
-            return [_at(entry, score, here, place) for place in places]
-    return [_at(entry, score, "", "")]
+    """The places where a registered version answers.
+
+    One for each running instance, with the card's first interface led there, when the card's own address is
+    that of one of them; else the card's address, behind which somebody else spreads the calls.
+    """
+    urls = [interface.url for interface in entry.card.supported_interfaces[:1]]
+    places = [one.url for one in entry.instances if one.url]
+    if urls and urls[0] in places:
+        urls += sorted(set(places) - set(urls))
+    return [_at(entry, score, url) for url in urls or [""]]
 
 
-def _at(entry: Entry, score: float, old: str, new: str) -> Agent:
+def _at(entry: Entry, score: float, url: str) -> Agent:
     card = pb.AgentCard()
     card.CopyFrom(entry.card)
-    for interface in card.supported_interfaces:
-        if old and (interface.url == old or interface.url.startswith(old + "/")):
-            interface.url = new + interface.url[len(old) :]
-    url = card.supported_interfaces[0].url if card.supported_interfaces else ""
+    if card.supported_interfaces and card.supported_interfaces[0].url != url:
+        del card.supported_interfaces[1:]  # these lead to another instance
+        card.supported_interfaces[0].url = url
     return Agent(entry.name, entry.version, url, entry.health, entry.latest, score, card)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from a2a.server.agent_execution import AgentExecutor, RequestContext
@@ -33,6 +33,9 @@ from parley_core.errors import ConfigurationError, ParleyError
 from parley_registry.client import RegistryClient
 from parley_runtime.steps import LeaseLost, current_steps
 
+if TYPE_CHECKING:
+    from parley_runtime.host import AgentHost
+
 _ENDED = frozenset(
     {"TASK_STATE_COMPLETED", "TASK_STATE_FAILED", "TASK_STATE_CANCELED", "TASK_STATE_REJECTED"}
 )
@@ -58,8 +61,9 @@ class Orchestrator(AgentExecutor):
             threshold=self._settings.orchestrator_circuit_failures,
             cooldown=self._settings.orchestrator_circuit_cooldown,
         )
-        public = self._settings.public_url.rstrip("/")
-        self._inbox = Inbox(public + ROUTES_AT if public else "")
+        self._inbox = Inbox()
+        if self._settings.public_url:
+            self.reachable_at(self._settings.public_url)
         self._memories: dict[str, dict[str, Any]] = {}
         self._running: dict[str, _Running] = {}
         self._http: httpx.AsyncClient | None = None
@@ -71,7 +75,19 @@ class Orchestrator(AgentExecutor):
         """What the host serves for us under ROUTES_AT: where children call when their stream is gone."""
         return self._inbox.routes
 
-    async def aclose(self) -> None:
+    async def start(self, host: "AgentHost") -> None:
+        """Learn from the Parley host what the environment does not say: the registry, and where we are reachable."""
+        own, given = self._settings, host.settings
+        if not own.registry:
+            found = {"registry": given.registry, "registry_token": given.registry_token}
+            self._settings = own.model_copy(update=found)
+        self.reachable_at(own.public_url or given.public_url or f"http://{given.listen}")
+
+    def reachable_at(self, url: str) -> None:
+        """Say at which base URL the host serves `routes`, so that children can push."""
+        self._inbox.reachable_at(url.rstrip("/") + ROUTES_AT)
+
+    async def stop(self) -> None:
         """Let go of all connections."""
         if self._http is not None:
             await self._http.aclose()
@@ -189,7 +205,7 @@ class Orchestrator(AgentExecutor):
     def _job(self, journal: Journal, relay: Relay, request: DeliverRequest, deadline: float) -> Job:
         if not self._settings.registry:
             raise ConfigurationError(
-                "the orchestrator has no registry to find agents in: start it with PARLEY_REGISTRY set"
+                "the orchestrator has no registry to find agents in: start it with --registry or PARLEY_REGISTRY"
             )
         self._registry = self._registry or RegistryClient(
             self._settings.registry, token=self._settings.registry_token or None

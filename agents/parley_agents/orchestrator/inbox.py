@@ -21,11 +21,15 @@ MAX_BODY = 32 * 1024 * 1024
 
 
 class Inbox:
-    """The doorbells of the children that this process follows. `url` is where `routes` are reachable, or ""."""
+    """The doorbells of the children that this process follows."""
 
-    def __init__(self, url: str) -> None:
-        self.url = f"{url.rstrip('/')}{PATH}" if url else ""
+    def __init__(self) -> None:
+        self.url = ""
         self._bells: dict[str, asyncio.Event] = {}
+
+    def reachable_at(self, url: str) -> None:
+        """Say where `routes` are reachable from outside; until then no child is asked to push."""
+        self.url = f"{url.rstrip('/')}{PATH}"
 
     @property
     def routes(self) -> list[Route]:
