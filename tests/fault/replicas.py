@@ -1,0 +1,166 @@
+"""Replicas as real processes on one store, and a client that speaks plain HTTP to them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+HEADERS = {"A2A-Version": "1.0", "Content-Type": "application/json"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Replica:
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def rpc(self) -> str:
+        return f"http://127.0.0.1:{self.port}/a2a/jsonrpc"
+
+    def kill(self) -> None:
+        """kill -9: no handler runs, nothing is flushed."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self, timeout: float = 30) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+@dataclass
+class Fleet:
+    """Replicas of one agent over one store file."""
+
+    home: Path
+    executor: str
+    replicas: list[Replica] = field(default_factory=list)
+
+    @property
+    def effects(self) -> list[str]:
+        path = self.home / "effects"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def start(self, role: str = "front,worker", **settings: str) -> Replica:
+        """Start a replica and return when it is ready."""
+        port = free_port()
+        log = self.home / f"replica-{len(self.replicas)}.log"
+        env = {
+            **os.environ,
+            "EFFECTS": str(self.home / "effects"),
+            "PARLEY_STORE": f"sqlite:///{self.home}/agent.db",
+            "PARLEY_LISTEN": f"127.0.0.1:{port}",
+            "PARLEY_ROLE": role,
+            "PARLEY_LEASE": "2",
+            **{f"PARLEY_{name.upper()}": value for name, value in settings.items()},
+        }
+        command = [sys.executable, str(Path(__file__).with_name("host_process.py")), self.executor]
+        process = subprocess.Popen(command, env=env, stdout=log.open("wb"), stderr=subprocess.STDOUT)
+        replica = Replica(port, process, log)
+        self.replicas.append(replica)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise AssertionError(f"the replica ended at start:\n{log.read_text()}")
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200:
+                    return replica
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"the replica is not ready:\n{log.read_text()}")
+
+    def close(self) -> None:
+        for replica in self.replicas:
+            if replica.process.poll() is None:
+                replica.process.send_signal(signal.SIGCONT)
+                replica.kill()
+
+
+@contextmanager
+def fleet_of(home: Path, executor: str) -> Iterator[Fleet]:
+    fleet = Fleet(home, executor)
+    try:
+        yield fleet
+    finally:
+        fleet.close()
+
+
+def message(text: str, **more: Any) -> dict[str, Any]:
+    return {"messageId": str(uuid.uuid4()), "role": "ROLE_USER", "parts": [{"text": text}], **more}
+
+
+def request(method: str, params: dict[str, Any]) -> bytes:
+    return orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+
+
+async def call(replica: Replica, method: str, params: dict[str, Any], timeout: float = 30) -> dict[str, Any]:
+    """The JSON-RPC answer: a dict with "result" or "error"."""
+    async with httpx.AsyncClient(timeout=timeout) as client:
+        answer = await client.post(replica.rpc, content=request(method, params), headers=HEADERS)
+        return orjson.loads(answer.content)
+
+
+async def send(replica: Replica, text: str, *, wait: bool = True, **more: Any) -> dict[str, Any]:
+    params = {"message": message(text, **more), "configuration": {"returnImmediately": not wait}}
+    return await call(replica, "SendMessage", params)
+
+
+async def get(replica: Replica, task_id: str) -> dict[str, Any]:
+    return (await call(replica, "GetTask", {"id": task_id}))["result"]
+
+
+@asynccontextmanager
+async def stream(
+    replica: Replica, method: str, params: dict[str, Any], after: int | None = None
+) -> AsyncIterator[AsyncIterator[tuple[int, dict[str, Any]]]]:
+    """An open event stream as (SSE id, StreamResponse)."""
+    headers = {**HEADERS, "Accept": "text/event-stream"}
+    if after is not None:
+        headers["Last-Event-ID"] = str(after)
+    async with httpx.AsyncClient(timeout=httpx.Timeout(20)) as client:
+        async with client.stream(
+            "POST", replica.rpc, content=request(method, params), headers=headers
+        ) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream"), await answer.aread()
+            yield _events(answer)
+
+
+async def _events(answer: httpx.Response) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    number = -1
+    async for line in answer.aiter_lines():
+        if line.startswith("id:"):
+            number = int(line[3:])
+        elif line.startswith("data:"):
+            body = orjson.loads(line[5:])
+            assert "error" not in body, body
+            yield number, body["result"]
+
+
+def numbers(task: dict[str, Any]) -> list[str]:
+    """The chunks of the Counter's artifact."""
+    return [part["text"] for part in task["artifacts"][0]["parts"]]
+
+
+def state(event: dict[str, Any]) -> str:
+    """The state an event carries, or ""."""
+    inner = event.get("statusUpdate") or event.get("task") or {}
+    return inner.get("status", {}).get("state", "")
