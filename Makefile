@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MEMBERS := core registry runtime agents cli
 STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml) | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock run test test-quick lint bench clean
+.PHONY: help setup lock run test test-slow lint bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,12 @@ lint: setup ## ruff, mypy, import rules, no registry hosts in the tree
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@! git grep -nIE '(pypi[.]org|pythonhoste[d]|npmjs[.]org|crates[.]io|proxy[.]golang|repo1?[.]maven|deb[.]debian)' || { echo "a committed file names a package registry's host"; exit 1; }
+
+test: setup ## every test but the slow stage
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not network" $(ARGS)
+
+test-slow: setup ## the slow stage: released packages fetched as sdists, small runs of the benches
+	$(BIN)/pytest -m "slow or network" $(ARGS)
 
 clean: ## remove what make built
 	rm -rf $(VENV) .parley parley-out
