@@ -32,7 +32,7 @@ from parley_agents.snapshot import Snapshot, snapshot
 from parley_cli import jobs, local, results
 from parley_cli.events import Event, InputRequired, JobEnded, JobStarted, PlanReady, StepUpdate, Story
 from parley_cli.home import Home
-from parley_cli.jobs import Jobs, NoSuchTask
+from parley_cli.jobs import Jobs, NoSuchTask, Remembered
 from parley_cli.remote import NoSuchAgent, Remote, find
 from parley_registry.client import RegistryClient
 
@@ -135,9 +135,12 @@ class Parley:
         `out`, or InputRequired: `answer` it inside the loop and the events go on.
         """
         remote = await self._orchestrator()
-        message, taken = await self._message(task, repo, context, rounds, timeout, approve)
-        async with aclosing(remote.converse(message, seconds=timeout or 3600.0)) as answers:
-            async for event in self._tell(remote, answers, task, repo, taken, Path(out)):
+        given = await self._given(task, repo, context, out)
+        message = await self._message(given, rounds, timeout, approve)
+        async with aclosing(
+            self._tell(remote, remote.converse(message, seconds=timeout or 3600.0), given, given.out)
+        ) as events:
+            async for event in events:
                 yield event
 
     async def start(
@@ -154,11 +157,11 @@ class Parley:
         """Like `run`, but return the job's id at once; the platform is kept running for it."""
         self.keep()
         remote = await self._orchestrator()
-        message, taken = await self._message(task, repo, context, rounds, timeout, approve)
-        begun = await remote.start(message)
+        given = await self._given(task, repo, context, out)
+        begun = await remote.start(await self._message(given, rounds, timeout, approve))
         if not isinstance(begun, pb.Task):
             raise NoSuchTask(f"{remote.card.name} answered without beginning a job")
-        self._remember(begun.id, begun.context_id, task, repo, taken, Path(out))
+        self._remember(begun.id, begun.context_id, given)
         return begun.id
 
     async def watch(self, job: str, *, out: str | Path | None = None) -> AsyncGenerator[Event, None]:
@@ -170,10 +173,9 @@ class Parley:
         known = self.jobs.find(job)
         remote = await self._orchestrator()
         task_id = known.task if known else job
-        async with aclosing(remote.follow(task_id)) as answers:
-            async for event in self._tell(
-                remote, answers, known.text if known else "", None, None, Path(out) if out else None
-            ):
+        place = Path(out) if out is not None else None
+        async with aclosing(self._tell(remote, remote.follow(task_id), None, place)) as events:
+            async for event in events:
                 yield event
 
     async def answer(self, job: str, text: str) -> None:
@@ -213,94 +215,132 @@ class Parley:
             )
         return Remote(hits[0].entry.card, self._http)
 
+    async def _given(self, task: str, repo: str | Path | None, context: str, out: str | Path) -> "_Given":
+        """What a new job works on: a snapshot of the repository, or what an earlier job began from and made."""
+        if repo is not None:
+            taken = await snapshot(Path(repo))
+            context = self.jobs.last_in(ORCHESTRATOR, context).context if context == "last" else context
+            place = str(await asyncio.to_thread(Path(repo).absolute))
+            return _Given(task, context, Path(out), place, taken, bundle=taken.bundle)
+        if not context:
+            return _Given(task, "", Path(out))
+        earlier = self.jobs.last_in(ORCHESTRATOR, context)
+        bundle, change = self.jobs.bundle(earlier, "snapshot"), self.jobs.bundle(earlier, "change")
+        if not bundle:
+            raise NoSuchTask(
+                f"the snapshot of job {earlier.task[:8]} is no longer kept: name the repository again"
+            )
+        return _Given(
+            task,
+            earlier.context,
+            Path(out),
+            earlier=earlier,
+            bundle=bundle,
+            change=change if earlier.delivered else b"",
+        )
+
     async def _message(
-        self,
-        task: str,
-        repo: str | Path | None,
-        context: str,
-        rounds: int | None,
-        timeout: float | None,
-        approve: bool,
-    ) -> tuple[pb.Message, Snapshot | None]:
-        if context == "last":
-            context = self.jobs.last_context(ORCHESTRATOR)
-        taken = await snapshot(Path(repo)) if repo is not None else None
-        options: dict[str, Any] = {}
-        if rounds is not None:
-            options["rounds"] = rounds
-        if timeout is not None:
-            options["seconds"] = timeout
-        if approve:
-            options["approve"] = True
-        if context and taken is None:
-            options["continue"] = True
-        request: dict[str, Any] = {"goal": task, "options": options}
-        message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, context_id=context)
-        message.parts.add(text=task, media_type="text/plain")
+        self, given: "_Given", rounds: int | None, timeout: float | None, approve: bool
+    ) -> pb.Message:
+        wanted = {"rounds": rounds, "seconds": timeout, "approve": approve or None}
+        options = {name: value for name, value in wanted.items() if value is not None}
+        request: dict[str, Any] = {"goal": given.text, "options": options}
+        message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, context_id=given.context)
+        message.parts.add(text=given.text, media_type="text/plain")
         data = message.parts.add(media_type=REQUEST)
-        if taken:
-            request["base"] = {"commit": taken.commit}
-            message.parts.append(await self._exchange().bundle_part(taken.commit, taken.bundle))
+        if given.base:
+            request["base"] = {"commit": given.base}
+            message.parts.append(await self._exchange().bundle_part(given.base, given.bundle))
+        if given.earlier and given.change:
+            request["change"] = {"commit": given.earlier.delivered, "prerequisite": given.base}
+            message.parts.append(await self._exchange().bundle_part(given.earlier.delivered, given.change))
         ParseDict(request, data.data)
-        return message, taken
+        return message
 
     async def _tell(
         self,
         remote: Remote,
         answers: AsyncGenerator[pb.StreamResponse, None],
-        text: str,
-        repo: str | Path | None,
-        taken: Snapshot | None,
+        given: "_Given | None",
         out: Path | None,
     ) -> AsyncGenerator[Event, None]:
+        """A task's stream as events, over the answers that are given while they are read."""
         story = Story(remote.card.name, remote.url)
         waiting = False
         while True:
-            async with aclosing(answers) as events:
-                async for answer in events:
-                    for event in story.take(answer):
-                        if isinstance(event, JobStarted) and out is not None and text:
-                            self._remember(event.job, event.context, text, repo, taken, out)
-                        if isinstance(event, JobEnded):
-                            event = await self._delivered(remote, event, out)
+            async with aclosing(answers) as responses:
+                async for response in responses:
+                    for event in story.take(response):
+                        if isinstance(event, JobStarted) and given:
+                            self._remember(event.job, event.context, given)
                         waiting = isinstance(event, InputRequired)
-                        yield event
+                        yield (
+                            event
+                            if not isinstance(event, JobEnded | InputRequired)
+                            else await self._delivered(remote, event, out)
+                        )
             if story.ended or not waiting or story.job not in self._answered:
                 return
             self._answered.discard(story.job)
             answers = remote.follow(story.job, after=story.generation)
 
-    async def _delivered(self, remote: Remote, ended: JobEnded, out: Path | None) -> JobEnded:
-        """The result of an ended job, written to its folder."""
-        known = self.jobs.find(ended.job)
+    async def _delivered(
+        self, remote: Remote, event: JobEnded | InputRequired, out: Path | None
+    ) -> JobEnded | InputRequired:
+        """The event, with what the job has delivered so far written to its folder."""
+        known = self.jobs.find(event.job)
         folder = (
-            Path(known.out) if known and known.out else results.folder_for(out, ended.job) if out else None
+            Path(known.out) if known and known.out else results.folder_for(out, event.job) if out else None
         )
         if folder is None:
-            return ended
-        contents, commit = await results.collect(await remote.get(ended.job), self._exchange())
-        if not contents:
-            return ended
+            return event
+        contents, commit = await results.collect(await remote.get(event.job), self._exchange())
+        if "change.patch" not in contents:
+            return event
         notes: list[str] = []
-        if known:
-            notes = await results.onto_head(contents, commit, known, self.jobs.snapshot(known))
-        files = await asyncio.to_thread(results.write, folder, contents)
-        if known:
-            self.jobs.drop_snapshot(known)
-        return replace(ended, out_dir=str(folder), files=tuple(sorted(files)), notes=tuple(notes))
+        if known and contents.get("change.bundle"):
+            change = contents["change.bundle"]
+            notes = await results.onto_head(contents, commit, known, self.jobs.bundle(known, "snapshot"))
+            self.jobs.remember(replace(known, delivered=commit), change=change)
+        files = tuple(sorted(await asyncio.to_thread(results.write, folder, contents)))
+        if isinstance(event, JobEnded):
+            return replace(event, out_dir=str(folder), files=files, notes=tuple(notes))
+        return replace(event, out_dir=str(folder), files=files)
 
-    def _remember(
-        self, task: str, context: str, text: str, repo: str | Path | None, taken: Snapshot | None, out: Path
-    ) -> None:
-        job = jobs.new(task, context, ORCHESTRATOR, text)
-        job = replace(job, out=str(results.folder_for(out.absolute(), task)))
-        if taken and repo is not None:
-            place = str(Path(repo).absolute())
-            job = replace(job, repo=place, head=taken.head, snapshot=taken.commit, dirty=taken.dirty)
-        self.jobs.remember(job, taken.bundle if taken else b"")
+    def _remember(self, task: str, context: str, given: "_Given") -> None:
+        job = jobs.new(task, context, ORCHESTRATOR, given.text)
+        out = str(results.folder_for(given.out.absolute(), task))
+        if given.earlier:
+            base = replace(given.earlier, task=task, context=context, text=job.text, created=job.created)
+            job = replace(base, out=out, delivered="")
+        elif given.taken:
+            taken = given.taken
+            job = replace(
+                job, repo=given.repo, head=taken.head, snapshot=taken.commit, dirty=taken.dirty, out=out
+            )
+        self.jobs.remember(job, **({"snapshot": given.bundle} if given.bundle else {}))
 
     def _exchange(self) -> Exchange:
         return Exchange.from_settings(AgentSettings(home=self.home.root))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a job is begun with. `bundle` holds the snapshot, `change` what `earlier` delivered on top of it."""
+
+    text: str
+    context: str
+    out: Path
+    repo: str = ""
+    taken: Snapshot | None = None
+    earlier: Remembered | None = None
+    bundle: bytes = b""
+    change: bytes = b""
+
+    @property
+    def base(self) -> str:
+        """The snapshot's commit; "" when there is none."""
+        return self.taken.commit if self.taken else self.earlier.snapshot if self.earlier else ""
 
 
 class Outcome:

@@ -124,11 +124,14 @@ class ArtifactReady(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRequired(Event):
-    """The job waits for an answer (`Parley.answer`, `parley task answer`)."""
+    """The job waits for an answer (`Parley.answer`, `parley task answer`). What there is to look at before is
+    in `files` in `out_dir`, as for JobEnded."""
 
     kind: ClassVar[str] = "input-required"
     question: str
     authentication: bool = False
+    out_dir: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

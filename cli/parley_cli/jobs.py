@@ -11,6 +11,7 @@ from pathlib import Path
 from parley_cli.home import Home, read_json, write_atomically
 from parley_core.errors import ParleyError
 
+KEPT = 50
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -22,7 +23,7 @@ class NoSuchTask(ParleyError):
 class Remembered:
     """A task that was begun from this home. `agent` is the name or URL it was begun with, `context` its
     conversation; the rest is set for jobs of the team: the repository and the snapshot taken of it, and the
-    folder that the result goes to ("" until it is known)."""
+    folder that the result goes to, and the commit on top of the snapshot that was delivered."""
 
     task: str
     context: str
@@ -34,6 +35,7 @@ class Remembered:
     snapshot: str = ""
     dirty: bool = False
     out: str = ""
+    delivered: str = ""
 
 
 class Jobs:
@@ -42,12 +44,18 @@ class Jobs:
     def __init__(self, home: Home) -> None:
         self._home = home
 
-    def remember(self, job: Remembered, snapshot: bytes = b"") -> None:
-        """Keep a task, and the bundle of the snapshot it works on."""
+    def remember(self, job: Remembered, **bundles: bytes) -> None:
+        """Keep a task, and bundles of it by name: the `snapshot` it works on, the `change` it delivered.
+
+        Of the bundles those of the latest KEPT tasks are kept.
+        """
         self._home.create()
-        if snapshot:
-            write_atomically(self._file(job.task, ".bundle"), snapshot)
+        for name, bundle in bundles.items():
+            write_atomically(self._file(job.task, f".{name}.bundle"), bundle)
         write_atomically(self._file(job.task, ".json"), json.dumps(asdict(job)).encode())
+        files = sorted(self._home.jobs.glob("*.bundle"), key=lambda path: path.stat().st_mtime)
+        for path in files[: -2 * KEPT]:
+            path.unlink(missing_ok=True)
 
     def find(self, task: str) -> Remembered | None:
         """The task with this id, or the only one whose id begins with it; `last` is the latest.
@@ -67,12 +75,12 @@ class Jobs:
             raise NoSuchTask(f"{len(found)} tasks begin with {task!r}: give more of the id")
         return found[0] if found else None
 
-    def last_context(self, agent: str) -> str:
-        """The context of the latest task begun with an agent. Raises NoSuchTask."""
-        own = [job for job in self.all() if job.agent == agent and job.context]
+    def last_in(self, agent: str, context: str) -> Remembered:
+        """The latest task begun with an agent in a context ("last": in any). Raises NoSuchTask."""
+        own = [j for j in self.all() if j.agent == agent and j.context and context in ("last", j.context)]
         if not own:
-            raise NoSuchTask(f"there is no earlier conversation with {agent} to go on with")
-        return max(own, key=lambda job: job.created).context
+            raise NoSuchTask(f"there is no earlier conversation {context!r} with {agent} to go on with")
+        return max(own, key=lambda job: job.created)
 
     def all(self) -> Iterator[Remembered]:
         """Every remembered task, in no order."""
@@ -81,16 +89,12 @@ class Jobs:
             if job:
                 yield job
 
-    def snapshot(self, job: Remembered) -> bytes:
-        """The bundle of the snapshot; b"" when it is no longer kept."""
+    def bundle(self, job: Remembered, name: str) -> bytes:
+        """A bundle of a task; b"" when there is none, or it is no longer kept."""
         try:
-            return self._file(job.task, ".bundle").read_bytes()
+            return self._file(job.task, f".{name}.bundle").read_bytes()
         except OSError:
             return b""
-
-    def drop_snapshot(self, job: Remembered) -> None:
-        """Let go of the bundle: the result has been written."""
-        self._file(job.task, ".bundle").unlink(missing_ok=True)
 
     def _file(self, task: str, suffix: str) -> Path:
         return self._home.jobs / f"{file_name(task)}{suffix}"

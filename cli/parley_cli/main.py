@@ -17,6 +17,7 @@ app = typer.Typer(
     name="parley",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Teams of A2A agents that run for real. `parley run TASK` gives the team a job on a git repository.",
     epilog="Every option can also be set as PARLEY_… in the environment. PARLEY_DEBUG=1 shows errors in full.",

@@ -1,6 +1,5 @@
 """Options that several subcommands share."""
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
@@ -56,6 +55,7 @@ def text_of(words: str) -> str:
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; SIGTERM cancels it as Ctrl-C does."""
+    import asyncio
     import signal
 
     async def with_signals() -> T:

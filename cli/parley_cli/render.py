@@ -1,5 +1,6 @@
 """A job on a terminal: a tree of who does what that stays in place, and a summary at the end."""
 
+import io
 import sys
 import time
 from pathlib import Path
@@ -45,10 +46,13 @@ class Screen:
     Use as a context manager around the events.
     """
 
-    def __init__(self, task: str, *, svg: Path | None = None, out: object = None) -> None:
+    def __init__(self, task: str, *, svg: Path | None = None, quiet: bool = False) -> None:
+        """`quiet` shows nothing here: the picture is only for the file."""
         self._board = Board(task)
         self._svg = svg
-        self._console = Console(record=svg is not None, width=110 if svg else None, highlight=False)
+        file = io.StringIO() if quiet else None
+        width = 120 if svg else None
+        self._console = Console(record=svg is not None, width=width, file=file, highlight=False)
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
             get_renderable=self._picture, console=self._console, refresh_per_second=8, transient=True

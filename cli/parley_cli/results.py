@@ -98,9 +98,9 @@ async def onto_head(contents: dict[str, bytes], commit: str, job: Remembered, sn
 
     Returns what to tell about it. The bundle is left as it came when that is not possible.
     """
-    bundle = contents.get("change.bundle")
-    if not bundle or not job.repo or not snapshot:
-        return []
+    bundle = contents["change.bundle"]
+    if not job.repo or not snapshot:
+        return ["change.bundle is based on the snapshot, which is no longer at hand here"]
     base = Snapshot(job.snapshot, snapshot, job.head, job.dirty)
     try:
         contents["change.bundle"] = await graft(Path(job.repo), base, commit, [snapshot, bundle])

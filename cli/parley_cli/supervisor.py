@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import psutil
 
@@ -23,6 +24,9 @@ from parley_cli.home import Home, try_lock
 from parley_cli.platform import Platform, Process, end, find_process, load, save
 from parley_cli.team import REGISTRY, Member, default_team
 from parley_core.errors import ParleyError
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger("parley.supervisor")
 
@@ -121,11 +125,7 @@ class Supervisor:
         if process.restarts and not _is_free(port) and member.name != REGISTRY:
             port = _free_ports(1)[0]  # somebody took it meanwhile; what it publishes names the new one
         arguments = member.arguments(self._home, port, self._platform.processes[REGISTRY].url)
-        path = self._log(member.name)
-        with suppress(FileNotFoundError):
-            if path.stat().st_size > LOG_LIMIT:
-                path.replace(path.with_suffix(".log.1"))
-        with open(path, "ab") as output:
+        with _appended(self._log(member.name)) as output:
             child = await asyncio.create_subprocess_exec(
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -156,8 +156,7 @@ class Supervisor:
 
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
             for name in self._members:
-                while not await self._answers(http, name):
-                    await asyncio.sleep(0.1)
+                await self._until_it_answers(http, name)
                 self._show(replace(self._platform.processes[name], phase="up"))
         async with RegistryClient(self._platform.registry, timeout=2.0) as registry:
             missing = {m.skill for m in self._members.values() if m.skill}
@@ -172,13 +171,14 @@ class Supervisor:
         save(self._home, self._platform)
         log.info("ready: registry at %s", self._platform.registry)
 
-    async def _answers(self, http: "httpx.AsyncClient", name: str) -> bool:
-        import httpx
+    async def _until_it_answers(self, http: "httpx.AsyncClient", name: str) -> None:
+        from httpx import HTTPError
 
-        try:
-            return (await http.get(f"{self._platform.processes[name].url}/readyz")).status_code == 200
-        except httpx.HTTPError:
-            return False
+        while True:
+            with suppress(HTTPError):
+                if (await http.get(f"{self._platform.processes[name].url}/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
 
     async def _end_all(self, failed: str) -> None:
         """Agents first and the registry last, so that they can withdraw themselves from it."""
@@ -215,6 +215,14 @@ def clear(platform: Platform | None) -> None:
     """End members that outlived their supervisor (it was killed): two of each must not run."""
     found = [find_process(p.pid, p.created) for p in platform.processes.values()] if platform else []
     end([p for p in found if p], patience=PATIENCE)
+
+
+def _appended(path: Path) -> IO[bytes]:
+    """A log to write to; one that has grown too long is set aside first."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > LOG_LIMIT:
+            path.replace(path.with_suffix(".log.1"))
+    return path.open("ab")
 
 
 def last_line(path: Path) -> str:

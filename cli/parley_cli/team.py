@@ -40,7 +40,7 @@ class Member:
 
 def _host(role: str, executor: str, skill: str) -> Member:
     command = (
-        *(sys.executable, "-m", "parley_cli.main", "host", f"parley_agents.{role}.executor:{executor}"),
+        *(sys.executable, "-m", "parley_cli.main", "host", f"parley_agents.{role}:{executor}"),
         *("--card", str(_folder("parley_agents") / role / "card.json").replace("{", "{{").replace("}", "}}")),
         *("--listen", "{listen}", "--store", "{store}", "--registry", "{registry}"),
     )
@@ -69,9 +69,9 @@ def default_team() -> tuple[Member, ...]:
     )
     return (
         Member(REGISTRY, registry),
-        _host(ORCHESTRATOR, "OrchestratorExecutor", "deliver-change"),
-        _host("planner", "PlannerExecutor", "plan-change"),
-        _host("coder", "CoderExecutor", "edit-code"),
-        _host("reviewer", "ReviewerExecutor", "review-change"),
-        _host("tester", "TesterExecutor", "run-tests"),
+        _host(ORCHESTRATOR, "Orchestrator", "deliver-change"),
+        _host("planner", "Planner", "plan-change"),
+        _host("coder", "Coder", "edit-code"),
+        _host("reviewer", "Reviewer", "review-change"),
+        _host("tester", "Tester", "run-tests"),
     )

@@ -1,9 +1,6 @@
 """`parley run`: give the team a job and see it through."""
 
-import asyncio
-import signal
 import sys
-from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,6 +135,9 @@ async def _run(
 
 async def follow(client: "Parley", source: Any, task: str, shape: str, svg: Path | None) -> bool:
     """Show the events of a job until it ends, asking the user what it asks; whether it is verified."""
+    import asyncio
+    from contextlib import aclosing, nullcontext
+
     from parley_cli.events import InputRequired, JobEnded
     from parley_cli.lines import JsonLines, PlainLines
     from parley_cli.render import Screen
@@ -175,6 +175,8 @@ async def _answer(client: "Parley", event: Any, screen: Any, shape: str) -> bool
 
 
 def _asked(question: str) -> str:
+    import signal
+
     from parley_cli.render import clean
 
     # asyncio turns Ctrl-C into a cancellation that a blocking read would not notice.
@@ -188,6 +190,8 @@ def _asked(question: str) -> str:
 
 
 async def _interrupted(client: "Parley", job: str) -> None:
+    import asyncio
+
     if not job:
         return
     if client.lasting:

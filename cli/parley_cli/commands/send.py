@@ -1,7 +1,6 @@
 """`parley send`: say something to any A2A agent."""
 
 import sys
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +59,7 @@ async def _send(
     as_json: bool,
 ) -> bool:
     import uuid
+    from contextlib import aclosing
 
     from a2a.types import a2a_pb2 as pb
 
@@ -68,7 +68,7 @@ async def _send(
     from parley_cli.remote import find
 
     known = jobs.Jobs(home)
-    context_id = known.last_context(agent) if conversation == "last" else conversation
+    context_id = known.last_in(agent, "last").context if conversation == "last" else conversation
     message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, context_id=context_id)
     message.parts.add(text=text)
     async with http_client() as http:
