@@ -30,12 +30,11 @@ from parley_runtime.bindings.failures import (
 from parley_runtime.bindings.guard import Batches, Guard, translate
 from parley_runtime.bindings.request import (
     ClientGone,
-    forget,
     header,
     read_body,
     respond,
 )
-from parley_runtime.bindings.sse import EventStreams, Framing
+from parley_runtime.bindings.sse import EventStreams
 from parley_runtime.bindings.versions import V1_0, require
 from parley_runtime.metrics import REQUESTS
 
@@ -66,10 +65,22 @@ class _Answer:
     status: int = 200
 
 
+class _Framing:
+    __slots__ = ("head", "request_id")
+    tail = b"}"
+
+    def __init__(self, request_id: RequestId) -> None:
+        self.request_id = request_id
+        self.head = b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":'
+
+    def error(self, error: A2AError) -> bytes:
+        return jsonrpc_error(self.request_id, error)
+
+
 @dataclass(frozen=True, slots=True)
 class _Stream:
     batches: Batches
-    framing: Framing
+    framing: _Framing
 
 
 class JsonRpcBinding(JsonRpcDispatcher):
@@ -100,8 +111,7 @@ class JsonRpcBinding(JsonRpcDispatcher):
         if isinstance(answer, _Answer):
             await respond(send, answer.status, answer.body)
         elif isinstance(answer, _Stream):
-            forget(scope)
-            await self._streams.serve(receive, send, answer.batches, answer.framing)
+            await self._streams.serve(scope, receive, send, answer.batches, answer.framing)
         elif answer is not None:
             await answer(scope, receive, send)
 
@@ -161,12 +171,7 @@ class JsonRpcBinding(JsonRpcDispatcher):
         else:
             batches = await self._guard.subscribe_stream(params, context, after)
         self._count(call.method, None)
-        return _Stream(batches, _framing(call.id))
-
-
-def _framing(request_id: RequestId) -> Framing:
-    head = b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":'
-    return Framing(head, b"}", lambda error: jsonrpc_error(request_id, error))
+        return _Stream(batches, _Framing(call.id))
 
 
 def _envelope(value: Any) -> _Call:

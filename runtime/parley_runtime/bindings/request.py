@@ -56,13 +56,6 @@ def _is_json(content_type: bytes) -> bool:
     )
 
 
-def forget(scope: Scope) -> None:
-    """Let go of what a long response no longer needs of its request (the server keeps the scope)."""
-    scope["headers"].clear()
-    for key in [key for key in scope if key.startswith("parley.") or key == "path_params"]:
-        del scope[key]
-
-
 async def respond(
     send: Send,
     status: int,

@@ -30,18 +30,26 @@ from parley_runtime.bindings.guard import Batches, Guard, translate
 from parley_runtime.bindings.request import (
     A2A_JSON,
     ClientGone,
-    forget,
     header,
     read_body,
     respond,
 )
-from parley_runtime.bindings.sse import EventStreams, Framing
+from parley_runtime.bindings.sse import EventStreams
 from parley_runtime.bindings.versions import V0_3, V1_0, require
 from parley_runtime.metrics import REQUESTS
 
-_FRAMING = Framing(b"", b"", rest_error)
-
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class _Framing:
+    head = b""
+    tail = b""
+
+    def error(self, error: A2AError) -> bytes:
+        return rest_error(error)
+
+
+_FRAMING = _Framing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +166,7 @@ class RestBinding(RestDispatcher):
             return await respond(send, http_status(failure), rest_error(failure), A2A_JSON)
         if isinstance(answer, Response):
             return await answer(scope, receive, send)
-        forget(scope)
-        await self._streams.serve(receive, send, answer, _FRAMING)
+        await self._streams.serve(scope, receive, send, answer, _FRAMING)
 
     def _match(self, scope: Scope) -> _Match | _Refusal:
         path = scope["path"][len(self._prefix) :]

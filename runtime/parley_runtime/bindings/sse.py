@@ -5,11 +5,12 @@ its request is kept. One task for all streams sends the keep-alive comments.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextvars
+from collections.abc import Sequence
+from typing import Protocol
 
 from a2a.utils.errors import A2AError
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from parley_runtime.bindings.guard import Batches, close, translate
 from parley_runtime.store import LoggedEvent
@@ -27,20 +28,33 @@ _END = {"type": "http.response.body", "body": b"", "more_body": False}
 _COMMENT = b": keep-alive\n\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
-    """How a binding wraps an event: `head` + body + `tail`, one line each; `error` words an error's data."""
+class Framing(Protocol):
+    """How a binding wraps an event: `head` + body + `tail` as one line of data."""
 
-    head: bytes
-    tail: bytes
-    error: Callable[[A2AError], bytes]
+    @property
+    def head(self) -> bytes: ...
 
-    def frames(self, batch: Sequence[LoggedEvent]) -> bytes:
-        """The events of a batch as one piece of the stream, each with its generation as id."""
-        head, tail = self.head, self.tail
-        return b"".join(
-            [b"id: %d\ndata: %b%b%b\n\n" % (event.generation, head, event.body, tail) for event in batch]
-        )
+    @property
+    def tail(self) -> bytes: ...
+
+    def error(self, error: A2AError) -> bytes:
+        """The data of an error event, one line."""
+
+
+def frames(framing: Framing, batch: Sequence[LoggedEvent]) -> bytes:
+    """The events of a batch as one piece of a stream, each with its generation as id."""
+    head, tail = framing.head, framing.tail
+    return b"".join(
+        [b"id: %d\ndata: %b%b%b\n\n" % (event.generation, head, event.body, tail) for event in batch]
+    )
+
+
+def _forget(scope: Scope) -> None:
+    """Let go of what a long response no longer needs of its request (the server keeps the scope)."""
+    scope["headers"].clear()
+    kept = {key: scope[key] for key in ("type", "method", "path")}
+    scope.clear()
+    scope.update(kept)
 
 
 class _Stream:
@@ -77,14 +91,17 @@ class EventStreams:
     def __init__(self, keep_alive: float = 4.0) -> None:
         self._keep_alive = keep_alive
         self._open: set[_Stream] = set()
+        self._context = contextvars.Context()
         self._tending: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    async def serve(self, receive: Receive, send: Send, batches: Batches, framing: Framing) -> None:
+    async def serve(
+        self, scope: Scope, receive: Receive, send: Send, batches: Batches, framing: Framing
+    ) -> None:
         """Send every batch until the log ends, the client goes, or `end_all`. An error becomes an `error`
-        event, the stream's last. `batches` is closed in any case."""
+        event, the stream's last. `batches` is closed in any case, and the scope emptied."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
@@ -92,12 +109,13 @@ class EventStreams:
         self._open.add(stream)
         if self._tending is None:
             self._tending = loop.create_task(self._tend(), name="event-streams-keep-alive")
-        leaving = loop.create_task(stream.leave(receive))
+        leaving = loop.create_task(stream.leave(receive), name="stream-leave", context=self._context)
         try:
             await send(_START)
+            _forget(scope)
             async for batch in batches:
                 if batch:
-                    await stream.write(framing.frames(batch))
+                    await stream.write(frames(framing, batch))
                     stream.last = loop.time()
         except asyncio.CancelledError:
             if not stream.gone or task.uncancel():
