@@ -89,11 +89,16 @@ def _as_httpx(error: Exception, request: httpx.Request) -> httpx.TransportError:
 class _Body(httpx.AsyncByteStream):
     def __init__(self, answer: httpcore.Response, request: httpx.Request, limit: int, seconds: float) -> None:
         self._answer = answer
+        self._packed = httpx.Headers(answer.headers).get("content-encoding", "identity").lower() != "identity"
         self._request = request
         self._limit = limit
         self._seconds = seconds
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._packed:
+            raise ResponseTooLarge(
+                "the answer is compressed although we asked for it plain; send it as it is"
+            )
         left = self._limit
         ends = asyncio.get_running_loop().time() + self._seconds
         parts = self._answer.aiter_stream().__aiter__()

@@ -85,6 +85,10 @@ class UrlRefused(ParleyError):
     carries the URL's path, query or the address that a name resolved to, which may be secrets."""
 
 
+class UrlUnresolved(UrlRefused):
+    """A URL whose host has no address now; it may have one later."""
+
+
 @dataclass(frozen=True, slots=True)
 class PinnedTarget:
     """A checked URL with the addresses that were judged; connect to one of these and to nothing else."""
@@ -165,7 +169,7 @@ class UrlGuard:
             except (OSError, TimeoutError, UnicodeError, ValueError):
                 found = ()
         if not found:
-            raise UrlRefused(f"host {host!r} does not resolve to an address; check its name")
+            raise UrlUnresolved(f"host {host!r} does not resolve to an address; check its name")
         for address in found:
             reason = self._reason(address)
             if reason:

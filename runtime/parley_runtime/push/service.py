@@ -1,34 +1,38 @@
 """Push notifications of one host: configurations, the outbox, and the sender that empties it."""
 
-import asyncio
+import uuid
 from collections.abc import Sequence
 from ipaddress import ip_network
 
-from a2a.types import a2a_pb2 as pb
+from parley_core.urlguard import UrlGuard
+from parley_runtime.push.configs import PushConfigs
+from parley_runtime.push.outbox import Failure
+from parley_runtime.push.policy import PushPolicy
+from parley_runtime.push.sender import Sender
+from parley_runtime.push.sqlite import Connected, SqlOutbox
 
-from parley_core.urlguard import UrlGuard, UrlRefused
-from parley_runtime.rules import invalid
-from parley_runtime.stores.sqlite import SqliteStore
 
+class PushService(PushConfigs):
+    """What the front and the host need of push.
 
-class PushService:
-    """What the front and the host need of push."""
+    `allow` are CIDR networks that webhooks may be in although they are not public; `give_up` is for how many
+    seconds a notification is tried.
+    """
 
-    def __init__(self, store: SqliteStore, allow: Sequence[str], *, give_up: float) -> None:
-        self._store = store
-        self._guard = UrlGuard([ip_network(a) for a in allow])
-        self._wake = asyncio.Event()
+    def __init__(self, store: Connected, allow: Sequence[str], *, give_up: float) -> None:
+        outbox = SqlOutbox(store)
+        guard = UrlGuard([ip_network(block) for block in allow])
+        super().__init__(outbox, guard)
+        self._sender = Sender(outbox, guard, uuid.uuid4().hex, PushPolicy(give_up=give_up))
 
     def wake(self) -> None:
-        self._wake.set()
+        """Say that there may be something new to send."""
+        self._sender.wake()
 
     async def run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
+        """Send until cancelled."""
+        await self._sender.run()
 
-    async def check(self, config: pb.TaskPushNotificationConfig) -> None:
-        try:
-            await self._guard.check(config.url)
-        except UrlRefused as error:
-            raise invalid("url", str(error)) from error
+    async def failures(self, task_id: str) -> Sequence[Failure]:
+        """What of a task did not arrive and why, in order."""
+        return await self._outbox.failures(task_id)

@@ -1,0 +1,195 @@
+"""Delivers what is in the outbox: a task of the host's own, never in the way of a stream."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+import httpx
+from a2a.types import a2a_pb2 as pb
+
+from parley_core.errors import Unavailable
+from parley_core.guardedhttp import ResponseTooLarge
+from parley_core.telemetry import TraceContext, parse_traceparent, span
+from parley_core.urlguard import UrlGuard, UrlRefused, UrlUnresolved
+from parley_runtime.push import metrics
+from parley_runtime.push.hosts import Hosts
+from parley_runtime.push.outbox import Delivery, Outbox
+from parley_runtime.push.policy import Decision, Outcome, PushPolicy, decide
+
+log = logging.getLogger(__name__)
+
+_IN_A_ROW = 32
+_LOOK_OVER = 15.0
+
+
+class Sender:
+    """Sends the notifications of one outbox, together with whatever other senders are on it.
+
+    `name` must be new for each start of a process. The owner's TaskGroup runs `run`; `wake` says that there may
+    be something new (a slow poll stands behind it).
+    """
+
+    def __init__(self, outbox: Outbox, guard: UrlGuard, name: str, policy: PushPolicy | None = None) -> None:
+        self._outbox = outbox
+        self._guard = guard
+        self._name = name
+        self._policy = policy or PushPolicy()
+        self._hosts = Hosts(self._policy.at_once_per_host)
+        self._under_way = 0
+        self._interrupted: list[Delivery] = []
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look into the outbox now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send until cancelled; what is then under way is put back and sent again by the next sender.
+
+        An error that is neither the network's nor the store's ends it, loudly.
+        """
+        try:
+            async with (
+                self._guard.client(seconds=self._policy.attempt) as client,
+                asyncio.TaskGroup() as group,
+            ):
+                group.create_task(self._keep(), name="push-keep")
+                while True:
+                    self._wake.clear()
+                    if not await self._start(client, group):
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._wake.wait(), self._policy.poll)
+        finally:
+            for delivery in self._interrupted:
+                with contextlib.suppress(Unavailable):
+                    await self._outbox.release(delivery, self._name)
+
+    async def _start(self, client: httpx.AsyncClient, group: asyncio.TaskGroup) -> bool:
+        """Begin deliveries as there is room; False when there is nothing to do before the next wake or poll."""
+        room = self._policy.at_once - self._under_way
+        if room <= 0:
+            return False
+        try:
+            taken = await self._outbox.lease(self._name, room, self._policy.lease, self._hosts)
+        except Unavailable as error:
+            log.warning("cannot look for push notifications: %s", error)
+            return False
+        self._under_way += len(taken)
+        for delivery in taken:
+            group.create_task(self._deliver(client, delivery), name=f"push:{delivery.task_id}")
+        return bool(taken)
+
+    async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
+        """Deliver one notification, and then those behind it, up to a number, while all goes well."""
+        url = delivery.config.url
+        try:
+            for left in range(_IN_A_ROW, 0, -1):
+                outcome = await self._attempt(client, delivery)
+                self._hosts.answered(url, well=outcome.status > 0 or outcome.final)
+                now = time.time()
+                decision = decide(outcome, delivery.attempts, now - delivery.created, now, self._policy)
+                following = await self._settle(delivery, decision, now, more=left > 1)
+                if following is None:
+                    break
+                delivery = following
+                if delivery.config.url != url:  # set anew meanwhile; its host has not been asked for a place
+                    await self._outbox.release(delivery, self._name)
+                    break
+        except asyncio.CancelledError:
+            self._interrupted.append(delivery)
+            raise
+        except Unavailable as error:
+            log.warning("cannot settle a push notification, it will be sent again: %s", error)
+        finally:
+            self._hosts.leave(url)
+            self._under_way -= 1
+            self._wake.set()
+
+    async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> Outcome:
+        config = delivery.config
+        with span("parley.push", parse_traceparent(delivery.traceparent)) as here:
+            try:
+                with metrics.SECONDS.time():
+                    async with (
+                        asyncio.timeout(self._policy.attempt),
+                        client.stream(
+                            "POST", config.url, content=delivery.body, headers=headers(delivery, here)
+                        ) as answer,
+                    ):
+                        outcome = Outcome(
+                            answer.status_code, retry_after=answer.headers.get("retry-after", "")
+                        )
+                        await _drain(answer)
+                        return outcome
+            except UrlUnresolved as refused:
+                return Outcome(reason=str(refused))
+            except UrlRefused as refused:
+                return Outcome(reason=str(refused), final=True)
+            except (TimeoutError, httpx.TimeoutException):
+                return Outcome(reason=f"no answer within {self._policy.attempt:g} s")
+            except httpx.HTTPError as error:
+                return Outcome(reason=f"no connection or a broken one ({type(error).__name__})")
+
+    async def _settle(
+        self, delivery: Delivery, decision: Decision, now: float, *, more: bool
+    ) -> Delivery | None:
+        metrics.PUSHES.labels(decision.kind).inc()
+        if decision.kind == "delivered":
+            then = self._policy.lease if more else 0.0
+            return await self._outbox.delivered(delivery, self._name, then)
+        level = logging.DEBUG if decision.kind == "retry" else logging.WARNING
+        log.log(
+            level,
+            "push notification %d of task %s to config %s: %s (%s)",
+            delivery.generation,
+            delivery.task_id,
+            delivery.config_id,
+            decision.kind,
+            decision.reason,
+        )
+        if decision.kind == "retry":
+            await self._outbox.retry(delivery, self._name, now + decision.pause, decision.reason)
+        elif decision.kind == "stop":
+            await self._outbox.stop(delivery, self._name, decision.reason)
+        else:
+            before = now - self._policy.give_up if decision.old else 0.0
+            await self._outbox.give_up(delivery, self._name, decision.reason, before)
+        return None
+
+    async def _keep(self) -> None:
+        """Measure the outbox and forget old failures, now and then."""
+        while True:
+            try:
+                state = await self._outbox.state()
+                metrics.PENDING.set(state.pending)
+                metrics.OLDEST.set(state.oldest)
+                await self._outbox.forget(time.time() - self._policy.remember_failures)
+            except Unavailable as error:
+                log.warning("cannot look over the push outbox: %s", error)
+            await asyncio.sleep(_LOOK_OVER)
+
+
+def headers(delivery: Delivery, trace: TraceContext) -> dict[str, str]:
+    """The request headers of a notification (4.3.3): its credentials, its place in the trace, and an id that is the
+    same each time it is sent."""
+    config: pb.TaskPushNotificationConfig = delivery.config
+    found = {
+        "Content-Type": "application/a2a+json",
+        "A2A-Version": "1.0",
+        "Idempotency-Key": f"{delivery.task_id}/{delivery.generation}",
+        "User-Agent": "parley",
+        "traceparent": trace.traceparent,
+    }
+    if config.token:
+        found["X-A2A-Notification-Token"] = config.token
+    if config.authentication.scheme and config.authentication.credentials:
+        found["Authorization"] = f"{config.authentication.scheme} {config.authentication.credentials}"
+    return found
+
+
+async def _drain(answer: httpx.Response) -> None:
+    """Read a short answer to its end, so that its connection can be used again; leave a long one."""
+    with contextlib.suppress(ResponseTooLarge, httpx.HTTPError):
+        async for _ in answer.aiter_raw():
+            continue
