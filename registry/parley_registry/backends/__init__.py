@@ -1,0 +1,1 @@
+"""Backends of the record port, by the scheme of their address."""

@@ -1,0 +1,341 @@
+"""The record in one SQLite file: one thread that writes, one that reads, both in autocommit with short transactions."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from parley_core.database import connect, migrate, sqlite_path
+from parley_core.errors import ConfigurationError, Unavailable
+from parley_registry.backends import statements as sql
+from parley_registry.card import CheckedCard
+from parley_registry.entry import Change, Health, Instance
+from parley_registry.errors import LatestInUse, VersionConflict
+from parley_registry.record import Changes, Key, Published, Stored
+from parley_registry.versions import becomes_latest
+
+T = TypeVar("T")
+
+
+class SqlRecord:
+    """`record.Record` on `sqlite:///file.db`. The newest `keep` changes are kept for watchers to resume from."""
+
+    def __init__(self, url: str, *, keep: int = 10_000, clock: Callable[[], float] = time.time) -> None:
+        self._path = sqlite_path(url)
+        self._keep = keep
+        self._clock = clock
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="registry-write")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="registry-read")
+        self._write_db: sqlite3.Connection | None = None
+        self._read_db: sqlite3.Connection | None = None
+
+    # -- life
+    async def open(self) -> None:
+        """See `Record.open`."""
+
+        def start() -> None:
+            try:
+                self._write_db = connect(self._path)
+                migrate(self._write_db, sql.SCHEMA)
+                self._read_db = connect(self._path, read_only=True)
+            except sqlite3.Error as error:
+                raise ConfigurationError(
+                    f"the registry's file {self._path} cannot be used ({error}); name another with --store"
+                ) from error
+
+        await self._in(self._writer, start)
+
+    async def close(self) -> None:
+        """See `Record.close`."""
+
+        def end() -> None:
+            for connection in (self._read_db, self._write_db):
+                if connection:
+                    connection.close()
+            self._read_db = self._write_db = None
+
+        self._reader.shutdown()
+        await self._in(self._writer, end)
+        self._writer.shutdown()
+
+    async def ping(self) -> None:
+        """See `Record.ping`."""
+        await self._read(lambda db: db.execute(sql.PING).fetchone())
+
+    # -- the catalogue
+    async def publish(self, checked: CheckedCard, *, instance: Instance | None, source: str) -> Published:
+        """See `Record.publish`."""
+        return await self._write(lambda db: self._publish(db, checked, instance, source))
+
+    async def load(self, keys: Sequence[Key]) -> Sequence[Stored]:
+        """See `Record.load`."""
+        return await self._read(
+            lambda db: [_stored(db, row) for key in keys for row in db.execute(sql.ENTRY, key).fetchall()]
+        )
+
+    async def latest(self, name: str) -> Stored | None:
+        """See `Record.latest`."""
+
+        def read(db: sqlite3.Connection) -> Stored | None:
+            row = db.execute(sql.LATEST, (name,)).fetchone()
+            return _stored(db, row) if row else None
+
+        return await self._read(read)
+
+    async def versions(self, name: str) -> Sequence[Stored]:
+        """See `Record.versions`."""
+        return await self._read(
+            lambda db: [_stored(db, row) for row in db.execute(sql.ENTRIES_OF_AGENT, (name,)).fetchall()]
+        )
+
+    async def set_latest(self, name: str, version: str) -> Stored | None:
+        """See `Record.set_latest`."""
+
+        def write(db: sqlite3.Connection) -> Stored | None:
+            row = db.execute(sql.ENTRY, (name, version)).fetchone()
+            if row is None:
+                return None
+            if not row[3]:
+                db.execute(sql.SET_LATEST, (version, name))
+                db.execute(sql.TOUCH, (self._clock(), row[0]))
+                self._log(db, "latest", name, version)
+            return _entry(db, (name, version))
+
+        return await self._write(write)
+
+    async def delete(self, name: str, version: str | None) -> bool:
+        """See `Record.delete`."""
+        return await self._write(lambda db: self._delete(db, name, version))
+
+    async def page(self, after: Key | None, limit: int) -> Sequence[Stored]:
+        """See `Record.page`; by name and version."""
+
+        def read(db: sqlite3.Connection) -> list[Stored]:
+            rows = (
+                db.execute(sql.NEXT_PAGE, (*after, limit)) if after else db.execute(sql.FIRST_PAGE, (limit,))
+            )
+            return [_stored(db, row) for row in rows.fetchall()]
+
+        return await self._read(read)
+
+    # -- health
+    async def heartbeat(self, key: Key, instance_id: str) -> bool:
+        """See `Record.heartbeat`."""
+        return await self._write(
+            lambda db: db.execute(sql.HEARTBEAT, (self._clock(), *key, instance_id)).rowcount > 0
+        )
+
+    async def withdraw(self, key: Key, instance_id: str) -> None:
+        """See `Record.withdraw`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            self._lost(db, db.execute(sql.WITHDRAW, (*key, instance_id)).fetchall())
+
+        await self._write(write)
+
+    async def expire(self, seconds: float) -> int:
+        """See `Record.expire`."""
+        since = self._clock() - seconds
+        if not await self._read(lambda db: db.execute(sql.ANY_EXPIRED, (since,)).fetchone()):
+            return 0
+        return await self._write(lambda db: self._lost(db, db.execute(sql.EXPIRE, (since,)).fetchall()))
+
+    async def claim_sources(self, every: float, limit: int) -> Sequence[str]:
+        """See `Record.claim_sources`."""
+
+        def write(db: sqlite3.Connection) -> list[str]:
+            now = self._clock()
+            due = db.execute(sql.SOURCES_DUE, (now, limit)).fetchall()
+            db.executemany(sql.LOOKED, [(now + every, name) for name, _ in due])
+            return list(dict.fromkeys(source for _, source in due))
+
+        if not await self._read(lambda db: db.execute(sql.SOURCES_DUE, (self._clock(), 1)).fetchone()):
+            return []
+        return await self._write(write)
+
+    async def mark_source(self, source: str, health: Health) -> None:
+        """See `Record.mark_source`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            for name, latest in db.execute(sql.AGENTS_OF_SOURCE, (source,)).fetchall():
+                for entry, version in db.execute(sql.ENTRY_IDS, (name,)).fetchall():
+                    if health == "down" or version == latest:
+                        self._set_health(db, entry, health)
+
+        await self._write(write)
+
+    # -- the log
+    async def changes(self, after: int, limit: int) -> Changes:
+        """See `Record.changes`."""
+
+        def read(db: sqlite3.Connection) -> Changes:
+            with _transaction(db, "BEGIN"):
+                first, last = db.execute(sql.LOG_ENDS).fetchone()
+                rows = db.execute(sql.CHANGES, (after, limit)).fetchall()
+            return Changes(tuple(Change(*row) for row in rows), last, after < first - 1 or after > last)
+
+        return await self._read(read)
+
+    async def last_change(self) -> int:
+        """See `Record.last_change`."""
+        row = await self._read(lambda db: db.execute(sql.LAST_CHANGE).fetchone())
+        return int(row[0])
+
+    # -- inside one transaction
+    def _publish(
+        self, db: sqlite3.Connection, checked: CheckedCard, instance: Instance | None, source: str
+    ) -> Published:
+        name, version, now = checked.card.name, checked.card.version, self._clock()
+        agent = db.execute(sql.AGENT, (name,)).fetchone()
+        if agent and agent[1] != source:
+            raise _owned_elsewhere(name, agent[1])
+        known = _entry_row(db, (name, version))
+        if known is None:
+            others = [row[0] for row in db.execute(sql.VERSIONS, (name,)).fetchall()]
+            newest = becomes_latest(version, others) or bool(source)
+            if agent is None:
+                db.execute(sql.ADD_AGENT, (name, version, source, now))
+            elif newest:
+                db.execute(sql.SET_LATEST, (version, name))
+            fresh = (name, version, "unknown", checked.json, checked.digest, now)
+            entry = db.execute(sql.ADD_ENTRY, fresh).fetchone()[0]
+            self._log(db, "published", name, version)
+            if newest and agent is not None:
+                self._log(db, "latest", name, version)
+        else:
+            entry = known[0]
+            if known[7] != checked.digest and not source:
+                raise VersionConflict(
+                    f"{name} {version} is already published with another card; a published version does not "
+                    "change: raise the card's version and publish that"
+                )
+            if bytes(known[6]) != checked.json:
+                db.execute(sql.REPLACE_CARD, (checked.json, checked.digest, now, entry))
+                self._log(db, "published", name, version)
+            if source and not known[3]:
+                db.execute(sql.SET_LATEST, (version, name))
+                self._log(db, "latest", name, version)
+        if instance:
+            db.execute(sql.ANNOUNCE, (entry, instance.id, instance.url, checked.interfaces, now, now))
+        if instance or source:
+            self._set_health(db, entry, "up")
+        if source:
+            for (other,) in db.execute(sql.OTHERS_OF_SOURCE, (name, version)).fetchall():
+                self._set_health(db, other, "down")
+        stored = _entry(db, (name, version))
+        assert stored is not None
+        return Published(stored, known is None)
+
+    def _delete(self, db: sqlite3.Connection, name: str, version: str | None) -> bool:
+        agent = db.execute(sql.AGENT, (name,)).fetchone()
+        kept = [row[0] for row in db.execute(sql.VERSIONS, (name,)).fetchall()]
+        going = kept if version is None else [one for one in kept if one == version]
+        if agent is None or not going:
+            return False
+        if len(going) < len(kept) and agent[0] in going:
+            raise LatestInUse(
+                f"{version} is the latest version of {name} and others exist; set another one as latest first, "
+                "or delete the agent with all its versions"
+            )
+        for one in going:
+            db.execute(sql.DROP_ENTRY, (name, one))
+            self._log(db, "deleted", name, one)
+        if len(going) == len(kept):
+            db.execute(sql.DROP_AGENT, (name,))
+        return True
+
+    def _lost(self, db: sqlite3.Connection, gone: Sequence[tuple[int]]) -> int:
+        down = 0
+        for (entry,) in set(gone):
+            if not db.execute(sql.HAS_INSTANCES, (entry,)).fetchone():
+                down += self._set_health(db, entry, "down")
+        return down
+
+    def _set_health(self, db: sqlite3.Connection, entry: int, health: Health) -> bool:
+        changed = db.execute(sql.SET_HEALTH, (health, self._clock(), entry, health)).fetchone()
+        if changed:
+            self._log(db, health, *changed)
+        return changed is not None
+
+    def _log(self, db: sqlite3.Connection, kind: str, name: str, version: str) -> None:
+        seq = db.execute(sql.LOG, (kind, name, version)).fetchone()[0]
+        if seq % 256 == 0:
+            db.execute(sql.TRIM_LOG, (seq - self._keep,))
+
+    # -- threads
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            db = self._write_db
+            if db is None:
+                raise Unavailable("the registry is shutting down; try again elsewhere")
+            with _transaction(db, "BEGIN IMMEDIATE"):
+                return work(db)
+
+        return await self._in(self._writer, run)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            if self._read_db is None:
+                raise Unavailable("the registry is shutting down; try again elsewhere")
+            return work(self._read_db)
+
+        return await self._in(self._reader, run)
+
+    async def _in(self, executor: ThreadPoolExecutor, run: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, run)
+        except sqlite3.Error as error:
+            raise Unavailable(f"the registry's file does not answer now ({error}); try again") from error
+        except RuntimeError as error:
+            if "shutdown" in str(error):
+                raise Unavailable("the registry is shutting down; try again elsewhere") from error
+            raise
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    db.execute(begin)
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _entry_row(db: sqlite3.Connection, key: Key) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None = db.execute(sql.ENTRY, key).fetchone()
+    return row
+
+
+def _entry(db: sqlite3.Connection, key: Key) -> Stored | None:
+    row = _entry_row(db, key)
+    return _stored(db, row) if row else None
+
+
+def _stored(db: sqlite3.Connection, row: Sequence[Any]) -> Stored:
+    entry, name, version, latest, health, source, card, digest, updated = row
+    alive = db.execute(sql.INSTANCES, (entry,)).fetchall()
+    return Stored(
+        name=name,
+        version=version,
+        latest=bool(latest),
+        health=health,
+        instances=tuple(Instance(one[0], one[1]) for one in alive),
+        interfaces=tuple(bytes(one[2]) for one in alive),
+        source=source,
+        card=bytes(card),
+        digest=digest,
+        updated=updated,
+    )
+
+
+def _owned_elsewhere(name: str, source: str) -> VersionConflict:
+    where = f"is registered from {source}" if source else "is published by its own host"
+    return VersionConflict(
+        f"an agent named {name!r} {where}; give this one another name, or delete that one first"
+    )

@@ -1,0 +1,84 @@
+"""What search knows of a card: its words by field, and its values by facet."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FACETS = (
+    "skill",
+    "tag",
+    "capability",
+    "inputMode",
+    "outputMode",
+    "provider",
+    "binding",
+    "protocolVersion",
+    "health",
+)
+"""The facets of a search, by the names of its parameters."""
+
+INTERFACE = "interface"
+"""A facet kept but not shown: binding and protocol version of one and the same interface."""
+
+_CAPABILITIES = ("streaming", "pushNotifications", "extendedAgentCard")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A card as it is indexed: `values` are pairs of facet and value, without health, which changes too often."""
+
+    name: str
+    skills: str
+    about: str
+    values: tuple[tuple[str, str], ...]
+
+
+def document(card: Mapping[str, Any]) -> Document:
+    """The document of a card given as valid ProtoJSON."""
+    skills = card.get("skills", [])
+    provider = card.get("provider", {}).get("organization", "")
+    titles, about = [], [card.get("description", ""), provider]
+    for skill in skills:
+        titles += [skill["id"], skill["name"], *skill["tags"]]
+        about += [skill["description"], *skill.get("examples", ())]
+    return Document(
+        name=card["name"],
+        skills="\n".join(titles),
+        about="\n".join(about),
+        values=tuple(dict.fromkeys(_values(card, skills, provider))),
+    )
+
+
+def _values(
+    card: Mapping[str, Any], skills: Iterable[Mapping[str, Any]], provider: str
+) -> Iterable[tuple[str, str]]:
+    for skill in skills:
+        yield "skill", skill["id"]
+        for tag in skill["tags"]:
+            yield "tag", tag
+    capabilities = card.get("capabilities", {})
+    for capability in _CAPABILITIES:
+        if capabilities.get(capability):
+            yield "capability", capability
+    for extension in capabilities.get("extensions", ()):
+        yield "capability", extension["uri"]
+    for facet, common, own in (
+        ("inputMode", "defaultInputModes", "inputModes"),
+        ("outputMode", "defaultOutputModes", "outputModes"),
+    ):
+        for mode in card.get(common, ()):
+            yield facet, media_type(mode)
+        for skill in skills:
+            for mode in skill.get(own, ()):
+                yield facet, media_type(mode)
+    if provider:
+        yield "provider", provider
+    for interface in card.get("supportedInterfaces", ()):
+        yield "binding", interface["protocolBinding"]
+        yield "protocolVersion", interface["protocolVersion"]
+        yield INTERFACE, f"{interface['protocolBinding']} {interface['protocolVersion']}"
+
+
+def media_type(mode: str) -> str:
+    """A media type without its parameters."""
+    return mode.partition(";")[0].strip()

@@ -1,0 +1,94 @@
+"""Which of the matches have which values: exact counts of the most frequent ones, from bitmaps, without looking at all values."""
+
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from heapq import heappush, heappushpop
+from itertools import chain
+
+from pyroaring import BitMap
+
+TOP = 20
+"""Values given of each facet."""
+
+_FEW = 4000
+"""Matches up to which counting them one by one is cheaper than intersecting values."""
+
+
+class Values:
+    """All values of all facets, each with the bitmap of the documents that have it. For one thread at a time."""
+
+    def __init__(self, facets: Sequence[str]) -> None:
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._facets: list[str] = []
+        self._labels: list[str] = []
+        self._bitmaps: list[BitMap] = []
+        self._of_facet: dict[str, list[int]] = {facet: [] for facet in facets}
+        self._unsorted = False
+
+    def add(self, facet: str, label: str, document: int) -> int:
+        """Note that a document has a value; returns the value's number. Case does not matter, the first spelling is shown."""
+        key = (facet, label.casefold())
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._bitmaps)
+            self._facets.append(facet)
+            self._labels.append(label)
+            self._bitmaps.append(BitMap())
+            self._of_facet.setdefault(facet, []).append(number)
+        self._bitmaps[number].add(document)
+        self._unsorted = True
+        return number
+
+    def discard(self, number: int, document: int) -> None:
+        """Note that a document no longer has a value."""
+        self._bitmaps[number].discard(document)
+        self._unsorted = True
+
+    def having(self, facet: str, label: str) -> BitMap:
+        """The documents that have a value."""
+        number = self._numbers.get((facet, label.casefold()))
+        return BitMap() if number is None else self._bitmaps[number]
+
+    def count(
+        self, matches: BitMap, shown: Sequence[str], values_of: "Mapping[int, array[int]]"
+    ) -> dict[str, dict[str, int]]:
+        """Of each facet in `shown`, the `TOP` values most frequent among `matches`, with how many have them.
+
+        `values_of` gives the numbers of a document's values.
+        """
+        if len(matches) > _FEW:
+            self._sort()
+            best = {facet: self._most(matches, self._of_facet.get(facet, ())) for facet in shown}
+        else:
+            times = Counter(chain.from_iterable(map(values_of.__getitem__, matches)))
+            counted: dict[str, list[tuple[int, int]]] = {facet: [] for facet in shown}
+            for number, count in times.items():
+                if self._facets[number] in counted:
+                    counted[self._facets[number]].append((count, -number))
+            best = {facet: sorted(pairs, reverse=True)[:TOP] for facet, pairs in counted.items()}
+        return {
+            facet: {self._labels[-number]: count for count, number in sorted(pairs, reverse=True)}
+            for facet, pairs in best.items()
+        }
+
+    def _most(self, matches: BitMap, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """(count, -number) of the most frequent values. `numbers` come with the largest bitmap first, so the rest
+        can be left alone once none of it can be more frequent than what was found."""
+        best: list[tuple[int, int]] = []
+        for number in numbers:
+            bitmap = self._bitmaps[number]
+            if len(best) == TOP and len(bitmap) <= best[0][0]:
+                break
+            count = matches.intersection_cardinality(bitmap)
+            if count and len(best) < TOP:
+                heappush(best, (count, -number))
+            elif count:
+                heappushpop(best, (count, -number))
+        return best
+
+    def _sort(self) -> None:
+        if self._unsorted:
+            for numbers in self._of_facet.values():
+                numbers.sort(key=lambda number: -len(self._bitmaps[number]))
+            self._unsorted = False

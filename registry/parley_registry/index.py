@@ -1,0 +1,355 @@
+"""The index that search runs on: bitmaps decide what matches and count facets, tantivy ranks by BM25.
+
+It is derived from the record and kept in memory, so it serves any backend of the record and costs no disk;
+`Follower` (in `search`) keeps it in step. For one thread at a time.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import tantivy
+from pyroaring import BitMap
+from tantivy import Filter, Occur, TextAnalyzerBuilder, Tokenizer
+from tantivy import Query as Ranking
+
+from parley_registry.document import FACETS, INTERFACE, Document, media_type
+from parley_registry.facets import Values
+from parley_registry.query import Position, Query
+from parley_registry.record import Key
+
+MAX_RANKED = 5000
+"""Ranked hits that one search by text can be paged through."""
+
+_WEIGHTS = (("name", 4.0), ("skills", 3.0), ("about", 1.0))
+_MAX_WORDS = 8
+_EXPANSIONS = 8
+"""Words that the last word, if it is the beginning of others, stands for besides itself: the most frequent ones."""
+_FEW = 512
+"""Matches up to which ranking them alone is cheaper than ranking all that have the words."""
+_STRETCH = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of keys with their scores; where it ends, if there is more; facets over all `total` matches; and
+    the words that the text was taken for."""
+
+    hits: tuple[tuple[Key, float], ...]
+    end: Position | None
+    facets: dict[str, dict[str, int]]
+    total: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """The documents a query matches, how many have its words whatever the other criteria, what each word stands
+    for, and the facets."""
+
+    documents: BitMap
+    having: int
+    words: Sequence[Sequence[str]]
+    facets: dict[str, dict[str, int]]
+
+
+class Index:
+    """Cards by their words and values. Latest versions come before older ones, the better ranked before the worse;
+    without words to rank by, hits come by name and version."""
+
+    def __init__(self) -> None:
+        self._analyzer = (
+            TextAnalyzerBuilder(Tokenizer.simple())
+            .filter(Filter.remove_long(64))
+            .filter(Filter.lowercase())
+            .filter(Filter.ascii_fold())
+            .filter(Filter.stemmer("English"))
+            .build()
+        )
+        schema = tantivy.SchemaBuilder()
+        for field, _ in _WEIGHTS:
+            schema.add_text_field(field, tokenizer_name="parley", index_option="freq")
+        schema.add_unsigned_field("id", indexed=True, fast=True)
+        self._schema = schema.build()
+        self._ranker = tantivy.Index(self._schema)
+        self._ranker.register_tokenizer("parley", self._analyzer)
+        self._writer = self._ranker.writer(50_000_000, 1)
+        self._searcher = self._ranker.searcher()
+        self._dirty = False
+
+        self._last_id = 0
+        self._ids: dict[Key, int] = {}
+        self._keys: dict[int, Key] = {}
+        self._digests: dict[Key, str] = {}
+        self._order: list[tuple[str, str, str]] = []
+        self._order_ids = array("I")
+        self._alive = BitMap()
+        self._latest = BitMap()
+        self._words: dict[str, BitMap] = {}
+        self._vocabulary: list[str] = []
+        self._words_of: dict[int, tuple[str, ...]] = {}
+        self._values = Values((*FACETS, INTERFACE))
+        self._values_of: dict[int, array[int]] = {}
+        self._health_of: dict[int, int] = {}
+        self._matched: dict[Query, _Match] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def analyze(self, text: str) -> list[str]:
+        """The words of a text as they are indexed: lower case, without accents, stemmed."""
+        words: list[str] = self._analyzer.analyze(text)
+        return words
+
+    # -- keeping
+    def holds(self, key: Key, digest: str) -> bool:
+        """Whether the card of an entry is indexed already as it is."""
+        return self._digests.get(key) == digest
+
+    def put(self, key: Key, digest: str, document: Document) -> None:
+        """Index the card of an entry, in place of what was indexed for it. Seen by searches after `commit`."""
+        self.drop(key)
+        self._last_id = number = self._last_id + 1
+        self._ids[key], self._keys[number], self._digests[key] = number, key, digest
+        place = bisect_left(self._order, _by_name(key))
+        self._order.insert(place, _by_name(key))
+        self._order_ids.insert(place, number)
+        self._alive.add(number)
+        words = dict.fromkeys(self.analyze(f"{document.name}\n{document.skills}\n{document.about}"))
+        for word in words:
+            having = self._words.get(word)
+            if having is None:
+                having = self._words[word] = BitMap()
+                insort(self._vocabulary, word)
+            having.add(number)
+        self._words_of[number] = tuple(words)
+        self._values_of[number] = array(
+            "I", [self._values.add(facet, value, number) for facet, value in document.values]
+        )
+        ranked = tantivy.Document(name=document.name, skills=document.skills, about=document.about)
+        ranked.add_unsigned("id", number)
+        self._writer.add_document(ranked)
+        self._dirty = True
+
+    def set_state(self, key: Key, *, latest: bool, health: str) -> None:
+        """Note what changes about an entry while its card does not."""
+        number = self._ids[key]
+        (self._latest.add if latest else self._latest.discard)(number)
+        before = self._health_of.get(number)
+        now = self._values.add("health", health, number)
+        if before is not None and before != now:
+            self._values.discard(before, number)
+            self._values_of[number].remove(before)
+        if before != now:
+            self._values_of[number].append(now)
+            self._health_of[number] = now
+        self._matched.clear()
+
+    def drop(self, key: Key) -> None:
+        """Forget an entry, if it is known."""
+        number = self._ids.pop(key, None)
+        if number is None:
+            return
+        del self._keys[number], self._digests[key]
+        place = bisect_left(self._order, _by_name(key))
+        del self._order[place], self._order_ids[place]
+        self._alive.discard(number)
+        self._latest.discard(number)
+        for word in self._words_of.pop(number):
+            self._words[word].discard(number)
+        for value in self._values_of.pop(number):
+            self._values.discard(value, number)
+        self._health_of.pop(number, None)
+        self._writer.delete_documents_by_term("id", number)
+        self._dirty = True
+
+    def commit(self) -> None:
+        """Show what was put and dropped to searches."""
+        self._matched.clear()
+        if self._dirty:
+            self._writer.commit()
+            self._ranker.reload()
+            self._searcher = self._ranker.searcher()
+            self._dirty = False
+
+    def close(self) -> None:
+        """Let go of the ranker's threads."""
+        self._writer.wait_merging_threads()
+
+    # -- searching
+    def search(self, query: Query, limit: int, after: Position | None) -> Found:
+        """The page of up to `limit` hits after a position."""
+        match = self._match(query)
+        hits: list[Position] = []
+        more = False
+        for tier in range(after.tier if after else 0, 2):
+            within = match.documents & self._latest if tier == 0 else match.documents - self._latest
+            if within:
+                start = after if after and after.tier == tier else None
+                wanted = limit - len(hits) + 1
+                page = self._ranked if match.words else self._named
+                hits += page(match, within, tier, wanted, start)
+                more = len(hits) > limit
+            if more:
+                break
+        return Found(
+            hits=tuple((hit.key, hit.score) for hit in hits[:limit]),
+            end=hits[limit - 1] if more else None,
+            facets=match.facets,
+            total=len(match.documents),
+            words=tuple(dict.fromkeys(word for group in match.words for word in group)),
+        )
+
+    def _match(self, query: Query) -> "_Match":
+        known = self._matched.get(query)
+        if known is not None:
+            return known
+        words = self._expanded(query.text)
+        having = self._alive
+        if query.text.strip():
+            groups = sorted(
+                (BitMap.union(BitMap(), *(self._words[word] for word in group)) for group in words), key=len
+            )
+            having = reduce(BitMap.intersection, groups) if groups else BitMap()
+        documents = reduce(BitMap.intersection, sorted(self._criteria(query), key=len), having)
+        match = _Match(documents, len(having), words, self._values.count(documents, FACETS, self._values_of))
+        if len(self._matched) >= 256:
+            self._matched.clear()
+        self._matched[query] = match
+        return match
+
+    def _criteria(self, query: Query) -> Iterator[BitMap]:
+        for facet, wanted in (
+            ("skill", query.skill),
+            ("tag", query.tag),
+            ("capability", query.capability),
+            ("provider", query.provider),
+            ("health", query.health),
+        ):
+            if wanted:
+                yield self._values.having(facet, wanted)
+        for facet, mode in (("inputMode", query.input_mode), ("outputMode", query.output_mode)):
+            if mode:
+                mode = media_type(mode)
+                accepted = (mode, f"{mode.partition('/')[0]}/*", "*/*")
+                yield BitMap.union(*(self._values.having(facet, one) for one in accepted))
+        if query.binding and query.protocol_version:
+            yield self._values.having(INTERFACE, f"{query.binding} {query.protocol_version}")
+        elif query.binding:
+            yield self._values.having("binding", query.binding)
+        elif query.protocol_version:
+            yield self._values.having("protocolVersion", query.protocol_version)
+
+    def _expanded(self, text: str) -> list[list[str]]:
+        """For each word of the text, the indexed words it stands for: itself, and for the last one, while it may
+        still be typed, those that it begins."""
+        words = list(dict.fromkeys(self.analyze(text)))[:_MAX_WORDS]
+        groups = [[word] for word in words]
+        if words and len(words[-1]) > 1 and text[-1:].isalnum():
+            start = bisect_right(self._vocabulary, words[-1])
+            stop = bisect_left(self._vocabulary, words[-1] + "\U0010ffff")
+            begun = self._vocabulary[start : min(stop, start + 2000)]
+            begun.sort(key=lambda word: -len(self._words[word]))
+            groups[-1] += begun[:_EXPANSIONS]
+        return [[word for word in group if self._words.get(word)] for group in groups]
+
+    def _named(
+        self,
+        match: "_Match",
+        within: BitMap,
+        tier: int,
+        limit: int,
+        after: Position | None,
+    ) -> list[Position]:
+        """Hits by name and version."""
+        if len(within) <= _FEW:
+            order = sorted(_by_name(self._keys[number]) for number in within)
+        else:
+            order = self._order
+        at = bisect_right(order, _by_name(after.key)) if after else 0
+        rank = after.rank if after else 0
+        if order is not self._order:
+            found = [(name, version) for _, name, version in order[at : at + limit]]
+        else:
+            found = self._walk(within, at, limit)
+        return [Position(tier, rank + i + 1, 1.0, key) for i, key in enumerate(found)]
+
+    def _walk(self, within: BitMap, at: int, limit: int) -> list[Key]:
+        """Up to `limit` keys of `within` by name, from place `at` of all on; stretches without any are passed over."""
+        found: list[Key] = []
+        while at < len(self._order) and len(found) < limit:
+            stretch = self._order_ids[at : at + _STRETCH]
+            if within.intersect(BitMap(stretch)):
+                for i, number in enumerate(stretch):
+                    if number in within:
+                        found.append(self._order[at + i][1:])
+                        if len(found) == limit:
+                            break
+            at += _STRETCH
+        return found
+
+    def _ranked(
+        self,
+        match: "_Match",
+        within: BitMap,
+        tier: int,
+        limit: int,
+        after: Position | None,
+    ) -> list[Position]:
+        """Hits by score. A page begins after the hit that the one before ended with, or if that is gone, after its score."""
+        skip = after.rank if after else 0
+        wanted = min(skip + limit, MAX_RANKED, len(within))
+        ranking = self._ranking(match.words)
+        if match.having <= 4 * _FEW:
+            ranked = self._top(ranking, match.having, within)
+        elif len(within) <= _FEW:
+            alone = Ranking.const_score_query(Ranking.term_set_query(self._schema, "id", list(within)), 0.0)
+            ranking = Ranking.boolean_query([(Occur.Must, ranking), (Occur.Must, alone)])
+            ranked = self._top(ranking, len(within) + 1, within)
+        else:
+            ask = wanted * match.having // len(within) * 5 // 4 + limit
+            ranked = self._top(ranking, ask, within)
+            while len(ranked) < wanted and ask < match.having:
+                ask *= 4
+                ranked = self._top(ranking, ask, within)
+        if after:
+            places = (i for i, (_, key) in enumerate(ranked) if key == after.key)
+            lower = (i - 1 for i, (score, _) in enumerate(ranked) if score < after.score)
+            skip = next(places, next(lower, len(ranked))) + 1
+        return [
+            Position(tier, skip + i + 1, score, key)
+            for i, (score, key) in enumerate(ranked[skip : skip + limit])
+            if skip + i < MAX_RANKED
+        ]
+
+    def _top(self, ranking: Ranking, limit: int, within: BitMap) -> list[tuple[float, Key]]:
+        found = self._searcher.search(ranking, limit, count=False).hits
+        numbers = self._searcher.fast_field_values("id", [address for _, address in found])
+        return [
+            (round(float(score), 4), self._keys[number])
+            for (score, _), number in zip(found, numbers, strict=True)
+            if isinstance(number, int) and number in within
+        ]
+
+    def _ranking(self, words: Iterable[Iterable[str]]) -> Ranking:
+        groups = []
+        for group in words:
+            terms = [
+                (
+                    Occur.Should,
+                    Ranking.boost_query(
+                        Ranking.term_query(self._schema, field, word, "freq"),
+                        weight if place == 0 else weight / 2,
+                    ),
+                )
+                for place, word in enumerate(group)
+                for field, weight in _WEIGHTS
+            ]
+            groups.append((Occur.Must, Ranking.boolean_query(terms)))
+        return Ranking.boolean_query(groups)
+
+
+def _by_name(key: Key) -> tuple[str, str, str]:
+    return (key[0].casefold(), *key)
