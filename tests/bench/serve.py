@@ -1,0 +1,82 @@
+"""One server of a bench, as a process of its own: `python serve.py parley|sdk --port N [--store URL] [--role …]`.
+
+Both sides: the same executor, uvicorn with uvloop and httptools, no access log, the same GC settings.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import resource
+
+import httpx
+import uvicorn
+import uvloop
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.routes import create_jsonrpc_routes
+from a2a.server.tasks import (
+    BasePushNotificationSender,
+    InMemoryPushNotificationConfigStore,
+    InMemoryTaskStore,
+)
+from agent import BenchAgent, card
+from starlette.applications import Starlette
+
+from parley_runtime.host import AgentHost
+from parley_runtime.settings import HostSettings
+
+
+def main() -> None:
+    """Serve until a signal."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", choices=("parley", "sdk"))
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--store", default="")
+    parser.add_argument("--role", default="front,worker")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
+    if given.side == "parley":
+        uvloop.run(_parley(given.port, given.store, given.role))
+    else:
+        uvloop.run(_sdk(given.port))
+
+
+async def _parley(port: int, store: str, role: str) -> None:
+    listen = f"127.0.0.1:{port}"
+    settings = HostSettings(listen=listen, store=store, role=role, push_allow="127.0.0.0/8")  # type: ignore[arg-type]
+    await AgentHost(card(f"http://{listen}"), BenchAgent(), settings).run()
+
+
+async def _sdk(port: int) -> None:
+    pushes = InMemoryPushNotificationConfigStore()
+    handler = DefaultRequestHandler(
+        BenchAgent(),
+        InMemoryTaskStore(),
+        card(f"http://127.0.0.1:{port}"),
+        push_config_store=pushes,
+        push_sender=BasePushNotificationSender(httpx.AsyncClient(timeout=30), pushes),
+    )
+    config = uvicorn.Config(
+        Starlette(routes=create_jsonrpc_routes(handler, "/a2a/jsonrpc")),
+        port=port,
+        log_config=None,
+        access_log=False,
+        backlog=2048,
+        http="httptools",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    await serving
+
+
+if __name__ == "__main__":
+    main()
