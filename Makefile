@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MEMBERS := core registry runtime agents cli
 STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml) | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock run test test-slow lint bench clean
+.PHONY: help setup lock run test test-slow lint bench bench-quick clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,3 +41,9 @@ test-slow: setup ## the slow stage: released packages fetched as sdists, small r
 
 clean: ## remove what make built
 	rm -rf $(VENV) .parley parley-out
+
+bench: setup ## measure everything against the a2a-sdk's own server, rewrite docs/benchmarks.md (about ten minutes)
+	$(BIN)/python tests/bench/run.py
+
+bench-quick: setup ## see that every bench still runs
+	$(BIN)/python tests/bench/run.py --quick
