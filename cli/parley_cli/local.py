@@ -21,6 +21,8 @@ from parley_core.errors import ParleyError
 START_SECONDS = 90.0
 """How long a platform may take to be ready. It takes seconds; slow disks and busy machines take longer."""
 STOP_SECONDS = 45.0
+COMMAND = (sys.executable, "-m", "parley_cli.supervisor")
+"""What supervises a platform; the home's path is its argument."""
 _LOOK = 0.05
 
 
@@ -115,7 +117,7 @@ def down(home: Home) -> bool:
 def _start(home: Home) -> Platform:
     with open(home.logs / "supervisor.log", "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "parley_cli.supervisor", str(home.root)],
+            [*COMMAND, str(home.root)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -66,7 +66,7 @@ class Supervisor:
         Returns whether this supervisor had the home to itself. Raises StartFailed.
         """
         with self._home.lock("supervisor") as lock:
-            if not try_lock(lock, fcntl.LOCK_EX):
+            if not await self._own(lock):
                 return False
             before = load(self._home)
             await asyncio.to_thread(clear, before)
@@ -89,6 +89,14 @@ class Supervisor:
             if failure:
                 raise failure
             return True
+
+    async def _own(self, lock: IO[str]) -> bool:
+        """Take the home for ourselves. Whoever only looks whether it is taken holds the lock for a moment."""
+        for _ in range(20):
+            if try_lock(lock, fcntl.LOCK_EX):
+                return True
+            await asyncio.sleep(0.05)
+        return False
 
     async def _keep(self, member: Member) -> None:
         """Start a member, and again whenever it ends, with growing pauses while it keeps dying soon."""
