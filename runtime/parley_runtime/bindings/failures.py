@@ -6,7 +6,6 @@ import orjson
 from a2a.utils.error_handlers import A2A_DOMAIN, BAD_REQUEST_TYPE, ERROR_INFO_TYPE
 from a2a.utils.errors import (
     A2A_ERROR_MAPPING,
-    A2A_ERROR_REASONS,
     JSON_RPC_ERROR_CODE_MAP,
     A2AError,
     ErrorMapping,
@@ -35,17 +34,20 @@ class MediaTypeError(InvalidRequestError):
     message = "Unsupported media type"
 
 
-def _register(kind: type[A2AError], code: int, mapping: ErrorMapping) -> None:
-    """Enter an error of ours, or one they left out, into the a2a-sdk's tables, which go by exact class."""
-    JSON_RPC_ERROR_CODE_MAP[kind] = code
-    A2A_ERROR_MAPPING[kind] = mapping
-    A2A_ERROR_REASONS[kind] = mapping.reason
+_MAPPING: dict[type[A2AError], ErrorMapping] = {
+    **A2A_ERROR_MAPPING,
+    JSONParseError: ErrorMapping(400, "INVALID_ARGUMENT", "JSON_PARSE"),
+    TryAgainError: ErrorMapping(503, "UNAVAILABLE", "UNAVAILABLE"),
+    PayloadTooLargeError: ErrorMapping(413, "RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE"),
+    MediaTypeError: ErrorMapping(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE"),
+}
+_CODES = {**JSON_RPC_ERROR_CODE_MAP, PayloadTooLargeError: -32600, MediaTypeError: -32600}
+_INTERNAL = -32603
 
 
-_register(TryAgainError, -32603, ErrorMapping(503, "UNAVAILABLE", "UNAVAILABLE"))
-_register(JSONParseError, -32700, ErrorMapping(400, "INVALID_ARGUMENT", "JSON_PARSE"))
-_register(PayloadTooLargeError, -32600, ErrorMapping(413, "RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE"))
-_register(MediaTypeError, -32600, ErrorMapping(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE"))
+def mapping(error: A2AError) -> ErrorMapping:
+    """HTTP status, gRPC status and reason of an error; an error of no known class is an InternalError."""
+    return _MAPPING.get(type(error), _MAPPING[InternalError])
 
 
 def details(error: A2AError) -> list[dict[str, Any]]:
@@ -54,7 +56,7 @@ def details(error: A2AError) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {
             "@type": ERROR_INFO_TYPE,
-            "reason": A2A_ERROR_REASONS.get(type(error), "INTERNAL_ERROR"),
+            "reason": mapping(error).reason,
             "domain": A2A_DOMAIN,
             "metadata": {str(k): str(v) for k, v in data.items() if k != "errors"},
         }
@@ -67,19 +69,19 @@ def details(error: A2AError) -> list[dict[str, Any]]:
 
 def jsonrpc_error(request_id: str | int | None, error: A2AError) -> bytes:
     """The JSON-RPC error response to request `request_id`."""
-    code = JSON_RPC_ERROR_CODE_MAP.get(type(error), -32603)
+    code = _CODES.get(type(error), _INTERNAL)
     body = {"code": code, "message": error.message, "data": details(error)}
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": body})
 
 
 def outcome(error: A2AError | None) -> str:
     """How a call ended, as a metric's label: "ok" or the error's reason in lower case."""
-    return "ok" if error is None else A2A_ERROR_REASONS.get(type(error), "INTERNAL_ERROR").lower()
+    return "ok" if error is None else mapping(error).reason.lower()
 
 
 def http_status(error: A2AError) -> int:
     """The HTTP status of an error over HTTP+JSON."""
-    return A2A_ERROR_MAPPING.get(type(error), A2A_ERROR_MAPPING[InternalError]).http_code
+    return mapping(error).http_code
 
 
 def status_json(
@@ -94,5 +96,5 @@ def status_json(
 
 def rest_error(error: A2AError) -> bytes:
     """The HTTP+JSON body of an error."""
-    mapping = A2A_ERROR_MAPPING.get(type(error), A2A_ERROR_MAPPING[InternalError])
-    return status_json(mapping.http_code, mapping.grpc_status, error.message, details(error))
+    found = mapping(error)
+    return status_json(found.http_code, found.grpc_status, error.message, details(error))

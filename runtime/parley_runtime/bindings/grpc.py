@@ -18,7 +18,7 @@ from a2a.server.context import ServerCallContext
 from a2a.server.request_handlers.grpc_handler import GrpcHandler
 from a2a.types.a2a_pb2_grpc import add_A2AServiceServicer_to_server as add_current
 from a2a.utils.error_handlers import BAD_REQUEST_TYPE, ERROR_INFO_TYPE
-from a2a.utils.errors import A2A_ERROR_MAPPING, A2AError, InternalError
+from a2a.utils.errors import A2AError
 from google.protobuf import any_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict, SerializeToJsonError
 from google.protobuf.message import DecodeError, Message
@@ -34,7 +34,7 @@ from parley_runtime.bindings.context import (
     version_of,
 )
 from parley_runtime.bindings.decode import invalid
-from parley_runtime.bindings.failures import details, outcome
+from parley_runtime.bindings.failures import details, mapping, outcome
 from parley_runtime.bindings.guard import Guard, translate
 from parley_runtime.bindings.versions import V0_3, V1_0, require
 from parley_runtime.front import Front
@@ -192,8 +192,7 @@ def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 async def _abort(error: A2AError, context: grpc.aio.ServicerContext) -> None:
     """End the call with the error's status, ErrorInfo and BadRequest (section 10.6)."""
     _failure.set(error)
-    mapping = A2A_ERROR_MAPPING.get(type(error), A2A_ERROR_MAPPING[InternalError])
-    code = grpc.StatusCode[mapping.grpc_status]
+    code = grpc.StatusCode[mapping(error).grpc_status]
     status = status_pb2.Status(code=code.value[0], message=error.message)
     for detail in details(error):
         packed = any_pb2.Any()
