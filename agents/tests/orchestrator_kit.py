@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,10 +83,11 @@ Behaviour = Callable[["Call"], Awaitable[None]]
 @dataclass
 class CallFaults:
     """Fault injection in front of an app: `before(path, method name, number of the call)` may answer instead of it,
-    and streams are cut after `cut_after` events, `cuts` times."""
+    and streams are cut after `cut_after` events (resumed ones after `cut_resumed`), `cuts` times."""
 
     before: Callable[[str, int], Response | None] = lambda method, number: None
     cut_after: int = 0
+    cut_resumed: int = 0
     cuts: int = 0
     seen: list[str] = field(default_factory=list)
 
@@ -109,7 +111,8 @@ class CallFaults:
             body_sent: list[bool] = []
             cutting = method in ("SendStreamingMessage", "SubscribeToTask") and self.cuts > 0
             self.cuts -= cutting
-            await app(scope, again, _cut(send, self.cut_after) if cutting else send)
+            after = self.cut_resumed if method == "SubscribeToTask" else self.cut_after
+            await app(scope, again, _cut(send, after) if cutting else send)
 
         return wrapped
 
@@ -521,6 +524,7 @@ class OrchestratorClient:
         self, about: pb.AgentCard, http: httpx.AsyncClient, executor: Orchestrator | None = None
     ) -> None:
         self.executor = executor
+        self.url = about.supported_interfaces[0].url
         self.client = ClientFactory(ClientConfig(httpx_client=http)).create(about)
 
     async def run(
@@ -537,7 +541,7 @@ class OrchestratorClient:
     async def answer(self, seen: Seen, *parts: pb.Part) -> Seen:
         """Answer what a task asks and watch on."""
         told = pb.Message(
-            message_id=f"answer-{len(seen.events)}-{seen.task.id}",
+            message_id=str(uuid.uuid4()),
             role=pb.ROLE_USER,
             task_id=seen.task.id,
             context_id=seen.task.context_id,
@@ -554,6 +558,15 @@ class OrchestratorClient:
                 task_id = task_id or event.task.id or event.status_update.task_id
         return Seen(events, await self.get(task_id))
 
+    @property
+    def base_url(self) -> str:
+        return self.url.removesuffix("/a2a/jsonrpc")
+
+    async def children(self, task_id: str) -> dict[str, Any]:
+        """The children that the task itself tells of."""
+        found = MessageToDict((await self.get(task_id)).metadata).get("parley.dev/children")
+        return dict(found or {})
+
     async def get(self, task_id: str) -> pb.Task:
         return await self.client.get_task(pb.GetTaskRequest(id=task_id))
 
@@ -565,7 +578,7 @@ def message(
     change: tuple[str, bytes] | None = None,
 ) -> pb.Message:
     """The message that gives the orchestrator a task."""
-    told = pb.Message(message_id=f"m-{id(object())}-{text[:20]}", role=pb.ROLE_USER)
+    told = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER)
     told.parts.add(text=text)
     data: dict[str, Any] = {"options": dict(options or {})}
     if taken is not None:
@@ -587,10 +600,12 @@ async def sample(tmp_path: Path, files: Mapping[str, str] = FILES) -> Snapshot:
     return await snapshot(repository(tmp_path / "repo", dict(files)))
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 15.0) -> None:
     """Return when `condition` holds; fail saying `what` did not happen."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - any condition, polled with a deadline
-                await asyncio.sleep(0.02)
-    assert condition(), what
+    ends = asyncio.get_running_loop().time() + seconds
+    while True:
+        holds = condition()
+        if holds if isinstance(holds, bool) else await holds:
+            return
+        assert asyncio.get_running_loop().time() < ends, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.02)

@@ -18,6 +18,7 @@ from orchestrator_kit import (
     reviews,
     runs_tests,
     sample,
+    until,
 )
 
 from parley_agents.artifacts import SKILL_EDIT, SKILL_PLAN, SKILL_REVIEW, SKILL_TEST, Plan, StepRequest
@@ -103,8 +104,6 @@ async def test_independent_steps_run_side_by_side_and_dependent_ones_on_what_the
     async def behave(call: Call) -> None:
         began.append(call.request.step.id)
         if call.request.step.id in "ab":
-            from orchestrator_kit import until
-
             await until(lambda: {"a", "b"} <= set(began), "a and b run at the same time")
             together.append(call.request.step.id)
         else:

@@ -92,13 +92,14 @@ async def _plan(team: Team) -> Plan:
     base_ref, _, bundles = await team.line.bundles(team.line.start.commit)
     step = PlanStep(id="plan", title="Plan the change", skill=SKILL_PLAN, instructions=team.goal)
     request = StepRequest(goal=team.goal, step=step, base=base_ref, options=team.job.options.for_children)
-    seconds = min(team.job.options.step_seconds, team.job.seconds_left_for_steps)
+    until, longest = team.job.steps_until, team.job.options.step_seconds
 
     async def read(task: pb.Task) -> Plan:
         return plan_in(task)
 
     try:
-        return await delegate(team.job, Order("plan", "planner", SKILL_PLAN, request, bundles, seconds), read)
+        order = Order("plan", "planner", SKILL_PLAN, request, bundles, until, longest)
+        return await delegate(team.job, order, read)
     except OrchestratorError as error:
         raise OrchestratorError(f"there is no plan: {error}") from error
 

@@ -215,12 +215,13 @@ class Attempt:
             lost=settings.orchestrator_lost,
             longest=settings.orchestrator_poll,
         )
+        seconds = max(self._order.seconds, 0.0)
         try:
-            async with asyncio.timeout(self._order.seconds):
+            async with asyncio.timeout(seconds):
                 task = await follower.run(source)
         except TimeoutError:
             await self._abandon()
-            reason = f"it took longer than the {self._order.seconds:.0f} s it had"
+            reason = f"it took longer than the {seconds:.0f} s it had"
         except (CallFailed, CallRefused) as error:
             reason = str(error)
         else:

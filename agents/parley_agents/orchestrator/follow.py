@@ -180,13 +180,14 @@ class Follower:
                 bell, config = stack.enter_context(self._inbox.bell(self._view.task.id))
                 with suppress(CallRefused, CallFailed):  # polling alone will do
                     await self._peer.push_to(config)
+                    wait = self._longest  # it will ring; polling is the safety net
+            await self._look()
             while not self._view.settled:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(bell.wait(), wait)
                 bell.clear()
-                wait = min(wait * 1.5, self._longest)
-                if await self._look():
-                    wait = min(0.3, self._longest)
+                news = await self._look()
+                wait = min(0.3 if news and wait < self._longest else wait * 1.5, self._longest)
         return self._view.task
 
     async def _complete(self) -> pb.Task:

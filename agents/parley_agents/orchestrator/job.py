@@ -43,14 +43,9 @@ class Job:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{self.task_id}/{name}"))
 
     @property
-    def seconds_left(self) -> float:
-        """Of the whole task."""
-        return self.deadline - time.time()
-
-    @property
-    def seconds_left_for_steps(self) -> float:
-        """Until no more rounds are begun, so that the final check can still be made."""
-        return self.seconds_left - self.options.seconds * LAST_PART
+    def steps_until(self) -> float:
+        """When steps must be done (seconds since the epoch), so that the final check can still be made."""
+        return self.deadline - self.options.seconds * LAST_PART
 
     async def ask(self, question: Question) -> list[pb.Part]:
         """The client's answer to a question. Raises NeedsClient until there is one."""
@@ -71,11 +66,18 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One piece of work for one agent with `skill`. `key` names it within the task."""
+    """One piece of work for one agent with `skill`. `key` names it within the task, `until` is when it must be
+    done (seconds since the epoch), `longest` how many seconds one agent may take."""
 
     key: str
     role: str
     skill: str
     request: StepRequest
     bundles: Sequence[Bundle]
-    seconds: float
+    until: float
+    longest: float
+
+    @property
+    def seconds(self) -> float:
+        """What an agent that begins now may take; not positive: the time is spent."""
+        return min(self.longest, self.until - time.time())

@@ -1,6 +1,7 @@
 """One step, from its first round to accepted or taken back: coder ⇄ (reviewer ∥ tester)."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -164,7 +165,8 @@ class Team:
             options=self.job.options.for_children,
         )
         role = ROLES.get(step.skill, step.skill)
-        seconds = min(self.job.options.step_seconds, self.job.seconds_left_for_steps)
+        until, longest = self.job.steps_until, self.job.options.step_seconds
+        order = Order(key, role, step.skill, request, bundles, until, longest)
 
         async def read(task: pb.Task) -> Changed | None:
             if step.skill != SKILL_EDIT and not any(part.media_type == CHANGE for part in parts_of(task)):
@@ -173,7 +175,7 @@ class Team:
             await self.line.take(changed)
             return changed
 
-        return await delegate(self.job, Order(key, role, step.skill, request, bundles, seconds), read)
+        return await delegate(self.job, order, read)
 
     async def _review(self, step: PlanStep, base: str, commit: str, key: str, number: int) -> Reviewed:
         async def read(task: pb.Task) -> Reviewed:
@@ -201,8 +203,8 @@ class Team:
             round=number,
             options=self.job.options.for_children,
         )
-        seconds = min(self.job.options.step_seconds, self.job.seconds_left)
-        return Order(key, ROLES[skill], skill, request, bundles, seconds)
+        until, longest = self.job.deadline, self.job.options.step_seconds
+        return Order(key, ROLES[skill], skill, request, bundles, until, longest)
 
     async def _decide(self, judgement: Judgement, key: str, number: int, repeated: bool) -> Decision:
         """Decided once and kept: it depends on the time that is left."""
@@ -212,7 +214,7 @@ class Team:
                 judgement,
                 number=number,
                 rounds=self.job.options.rounds,
-                seconds_left=self.job.seconds_left_for_steps,
+                seconds_left=self.job.steps_until - time.time(),
                 repeated=repeated,
             )
             return asdict(decision)

@@ -28,7 +28,7 @@ class Schedule:
     feedback: Sequence[Feedback] = ()
     _running: dict[str, "asyncio.Task[Outcome]"] = field(default_factory=dict)
     _finished: dict[str, Outcome] = field(default_factory=dict)
-    _questions: list[NeedsClient] = field(default_factory=list)
+    _questions: dict[str, NeedsClient] = field(default_factory=dict)
 
     async def run(self) -> Carried:
         """Work until every step is settled.
@@ -59,7 +59,7 @@ class Schedule:
                         self._start(due, heads[-1], self._key(due.id) + "~again")
                     continue
                 if not self._running:
-                    raise self._questions[0]
+                    raise next(self._questions[one] for one in line if one in self._questions)
                 await self._wait()
         finally:
             await self._stop()
@@ -82,7 +82,7 @@ class Schedule:
             try:
                 self._finished[one] = task.result()
             except NeedsClient as question:
-                self._questions.append(question)
+                self._questions[one] = question
 
     async def _integrate(self, outcome: Outcome, head: str) -> tuple[Outcome, str]:
         """The outcome and the new head; no head when the change conflicts and must be made again on top."""
