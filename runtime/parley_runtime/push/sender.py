@@ -59,7 +59,8 @@ class Sender:
                     self._wake.clear()
                     if not await self._start(client, group):
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self._wake.wait(), self._policy.poll)
+                            async with asyncio.timeout(self._policy.poll):
+                                await self._wake.wait()
         finally:
             for delivery in self._interrupted:
                 with contextlib.suppress(Unavailable):
@@ -130,6 +131,9 @@ class Sender:
                 return Outcome(reason=f"no answer within {self._policy.attempt:g} s")
             except httpx.HTTPError as error:
                 return Outcome(reason=f"no connection or a broken one ({type(error).__name__})")
+            except Exception as error:  # what a receiver makes of its answer must not end the host
+                log.exception("delivering a push notification of task %s failed oddly", delivery.task_id)
+                return Outcome(reason=f"an answer that cannot be read ({type(error).__name__})")
 
     async def _settle(
         self, delivery: Delivery, decision: Decision, now: float, *, more: bool
