@@ -6,7 +6,7 @@ from typing import Literal
 from a2a.types import AgentCard
 
 Health = Literal["up", "down", "unknown"]
-ChangeKind = Literal["published", "latest", "up", "down", "deleted", "reset"]
+ChangeKind = Literal["published", "latest", "up", "down", "deleted", "reset", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Change:
     """One change of the catalogue; `seq` only grows and is what a watch resumes after.
 
     "reset" (without a name) says that changes were missed for good: read again what you keep a copy of.
+    "start" (without a name) only tells where a stream begins; `RegistryClient.watch` keeps it to itself.
     """
 
     seq: int

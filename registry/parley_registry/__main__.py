@@ -1,0 +1,58 @@
+"""`python -m parley_registry`: one registry process, until it is told to stop."""
+
+import argparse
+import sys
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+
+from parley_core import telemetry
+from parley_core.errors import ConfigurationError
+from parley_registry.service import create_app
+from parley_registry.settings import RegistrySettings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; 2 when the settings cannot be used."""
+    parser = argparse.ArgumentParser("parley_registry", description="The catalogue of A2A agents.")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen (127.0.0.1:8420)")
+    parser.add_argument("--store", metavar="URL", help="sqlite:///path/to/file.db")
+    parser.add_argument(
+        "--ttl", type=float, metavar="SECONDS", help="an instance silent for so long is gone (6)"
+    )
+    parser.add_argument("--allow", metavar="CIDR,…", help="private addresses that cards may be fetched from")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    told = vars(parser.parse_args(arguments))
+    telemetry.configure_logging(told.pop("log_level"))
+    given: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
+    try:
+        settings = RegistrySettings(**given)
+        app = create_app(settings)
+    except ValidationError as error:
+        faults = "; ".join(f"{one['loc'][0] if one['loc'] else ''}: {one['msg']}" for one in error.errors())
+        sys.stderr.write(f"parley_registry: {faults}\n")
+        return 2
+    except ConfigurationError as error:
+        sys.stderr.write(f"parley_registry: {error}\n")
+        return 2
+    host, _, port = settings.listen.rpartition(":")
+    if not host or not port.isdigit():
+        sys.stderr.write(
+            f"parley_registry: --listen {settings.listen!r} is not host:port; use 127.0.0.1:8420\n"
+        )
+        return 2
+    uvicorn.run(
+        app,
+        host=host.strip("[]"),
+        port=int(port),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

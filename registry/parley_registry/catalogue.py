@@ -1,0 +1,158 @@
+"""The catalogue: what the service does, apart from HTTP. Composes the record, search, the feed and external agents."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from parley_core.errors import ConfigurationError, ParleyError
+from parley_core.hostguard import is_loopback
+from parley_registry.backends.sql import SqlRecord
+from parley_registry.card import check_card
+from parley_registry.entry import Instance
+from parley_registry.errors import UnknownAgent, UnknownInstance
+from parley_registry.external import External
+from parley_registry.feed import Feed
+from parley_registry.query import Query
+from parley_registry.record import Published, Record, Stored
+from parley_registry.search import Result, Search
+from parley_registry.settings import LOOPBACK, RegistrySettings
+from parley_registry.versions import highest_first
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+
+def open_record(store: str) -> Record:
+    """The record that an address names. Raises ConfigurationError."""
+    if store.startswith("sqlite:"):
+        return SqlRecord(store)
+    raise ConfigurationError(f"{store!r} is not a store of the registry; use sqlite:///path/to/file.db")
+
+
+class Catalogue:
+    """All operations of one service process. Run `run` beside them: it keeps health, index and watchers up to date."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self._settings = settings
+        self._record = open_record(settings.store)
+        self.feed = Feed(self._record, most=settings.max_watchers)
+        self.search = Search(self._record)
+        allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
+        self._external = External(self._record, allow=allow, every=settings.look_every)
+
+    async def open(self) -> None:
+        """Open the record. Raises ConfigurationError."""
+        await self._record.open()
+
+    async def close(self) -> None:
+        """Let go of everything; `run` must have ended."""
+        await self._external.close()
+        await self.search.close()
+        await self._record.close()
+
+    async def run(self) -> None:
+        """Build the index, then follow changes, expire instances and look at external agents, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.feed.run())
+            tasks.create_task(self._follow())
+            tasks.create_task(self._every(1.0, self._expire, first=self._settings.ttl))
+            tasks.create_task(self._every(1.0, self._external.look, first=1.0))
+
+    async def ready(self) -> str:
+        """What this process still waits for, or "" when it can serve. Raises Unavailable."""
+        await self._record.ping()
+        return "" if self.search.ready else "the search index is being built"
+
+    # -- entries
+    async def publish(self, card: Any, instance: Instance | None) -> Published:
+        """See `RegistryClient.publish`."""
+        checked = check_card(card)
+        return self._told(await self._record.publish(checked, instance=instance, source=""))
+
+    async def register_url(self, url: str) -> Published:
+        """See `RegistryClient.register_url`."""
+        return self._told(await self._external.register(url))
+
+    async def get(self, name: str, version: str | None) -> Stored:
+        """See `RegistryClient.get`."""
+        if version is None:
+            latest = await self._record.latest(name)
+            if latest:
+                return latest
+        else:
+            for entry in await self._record.load([(name, version)]):
+                return entry
+        raise await self._unknown(name, version)
+
+    async def versions(self, name: str) -> list[Stored]:
+        """See `RegistryClient.versions`."""
+        found = {entry.version: entry for entry in await self._record.versions(name)}
+        if not found:
+            raise await self._unknown(name, None)
+        return [found[version] for version in highest_first(found)]
+
+    async def set_latest(self, name: str, version: str) -> Stored:
+        """See `RegistryClient.set_latest`."""
+        entry = await self._record.set_latest(name, version)
+        if entry is None:
+            raise await self._unknown(name, version)
+        return self._told(entry)
+
+    async def delete(self, name: str, version: str | None) -> None:
+        """See `RegistryClient.delete`."""
+        if not self._told(await self._record.delete(name, version)):
+            raise await self._unknown(name, version)
+
+    async def find(self, query: Query, limit: int, cursor: str) -> Result:
+        """See `RegistryClient.search`."""
+        return await self.search.find(query, limit, cursor)
+
+    # -- health
+    async def heartbeat(self, name: str, version: str, instance_id: str) -> None:
+        """See `RegistryClient.heartbeat`."""
+        if not await self._record.heartbeat((name, version), instance_id):
+            raise UnknownInstance(
+                f"{name} {version} has no instance {instance_id!r} (any more); publish the card again with it"
+            )
+
+    async def withdraw(self, name: str, version: str, instance_id: str) -> None:
+        """See `RegistryClient.withdraw`."""
+        await self._record.withdraw((name, version), instance_id)
+        self.feed.poke()
+
+    # -- in the background
+    async def _follow(self) -> None:
+        await self.search.build()
+        while True:
+            await self.feed.next_news()
+            try:
+                await self.search.refresh()
+            except ParleyError as error:
+                _logger.warning("the search index lags behind: %s", error)
+
+    async def _expire(self) -> int:
+        down = await self._record.expire(self._settings.ttl)
+        if down:
+            self.feed.poke()
+        return down
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[int]], *, first: float) -> None:
+        await asyncio.sleep(first)
+        while True:
+            try:
+                await work()
+            except ParleyError as error:
+                _logger.warning("will try again: %s", error)
+            await asyncio.sleep(seconds)
+
+    def _told(self, answer: T) -> T:
+        self.feed.poke()
+        return answer
+
+    async def _unknown(self, name: str, version: str | None) -> UnknownAgent:
+        known = highest_first(entry.version for entry in await self._record.versions(name))
+        if version is None or not known:
+            return UnknownAgent(f"there is no agent named {name!r} here; `search` lists those there are")
+        return UnknownAgent(f"{name} has no version {version!r}; it has {', '.join(known[:10])}")

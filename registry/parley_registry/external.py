@@ -1,0 +1,102 @@
+"""External agents: cards fetched from a URL, with a limit on everything, and looked at again from time to time."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import orjson
+from a2a.client.card_resolver import parse_agent_card
+from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
+from google.protobuf.json_format import MessageToDict, ParseError
+
+from parley_core.guardedhttp import ResponseTooLarge
+from parley_core.urlguard import Network, UrlGuard, UrlRefused
+from parley_registry.card import MAX_CARD, CheckedCard, check_card
+from parley_registry.errors import CardUnreachable, RegistryError
+from parley_registry.record import Published, Record
+
+_logger = logging.getLogger(__name__)
+
+FETCH_SECONDS = 5.0
+_AT_ONCE = 8
+
+
+class External:
+    """Registers agents by the URL of their card and keeps their entries true."""
+
+    def __init__(self, record: Record, *, allow: Sequence[Network], every: float) -> None:
+        self._record = record
+        self._guard = UrlGuard(allow, option="--allow")
+        self._http = self._guard.client(max_body=2 * MAX_CARD, seconds=FETCH_SECONDS)
+        self._every = every
+
+    async def register(self, url: str) -> Published:
+        """Fetch the card at `url` (of a bare server: at its well-known path) and keep it as an external entry.
+
+        Raises CardUnreachable, CardRejected, VersionConflict.
+        """
+        try:
+            self._guard.parse(url)
+        except UrlRefused as error:
+            raise CardUnreachable(f"no card is fetched from there: {error}") from error
+        place = httpx.URL(url).copy_with(fragment=None)
+        if place.path in ("", "/"):
+            place = place.copy_with(path=AGENT_CARD_WELL_KNOWN_PATH)
+        source = str(place)
+        return await self._record.publish(await self._fetch(source), instance=None, source=source)
+
+    async def look(self) -> int:
+        """Look at the sources that are due, a few at a time; returns how many that were."""
+        due = await self._record.claim_sources(self._every, _AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            for source in due:
+                tasks.create_task(self._look_at(source))
+        return len(due)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._http.aclose()
+
+    async def _look_at(self, source: str) -> None:
+        try:
+            checked = await self._fetch(source)
+            await self._record.publish(checked, instance=None, source=source)
+        except RegistryError as error:
+            _logger.info("the external agent at %s counts as down: %s", source, error.summary)
+            await self._record.mark_source(source, "down")
+
+    async def _fetch(self, source: str) -> CheckedCard:
+        try:
+            async with asyncio.timeout(2 * FETCH_SECONDS):
+                response = await self._http.get(source, headers={"accept": "application/json"})
+        except (UrlRefused, ResponseTooLarge) as error:
+            raise CardUnreachable(f"no card is fetched from there: {error}") from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise CardUnreachable(
+                f"nothing answers at {source} within {FETCH_SECONDS:g} s ({type(error).__name__}); is the URL right?"
+            ) from error
+        if response.status_code != 200:
+            raise CardUnreachable(
+                f"{source} answers {response.status_code} instead of a card; give the URL that it is served at"
+            )
+        try:
+            return check_card(_modern(orjson.loads(response.content)))
+        except orjson.JSONDecodeError as error:
+            raise CardUnreachable(
+                f"what {source} answers is not JSON; give the URL of an AgentCard"
+            ) from error
+
+
+def _modern(card: Any) -> Any:
+    """A card of A2A 0.3 in the form of 1.0; any other value as it is."""
+    if not isinstance(card, dict) or "supportedInterfaces" in card or "url" not in card:
+        return card
+    try:
+        modern = MessageToDict(parse_agent_card(orjson.loads(orjson.dumps(card))))
+    except (ParseError, ValueError, KeyError, TypeError, AttributeError):
+        return card
+    for interface in modern.get("supportedInterfaces", ()):
+        interface["protocolVersion"] = ".".join(str(interface.get("protocolVersion", "0.3")).split(".")[:2])
+    return modern

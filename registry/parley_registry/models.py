@@ -1,0 +1,148 @@
+"""What goes over the wire, as OpenAPI shows it."""
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from parley_registry.card import MAX_NAME, MAX_URL, address_fault
+from parley_registry.entry import Change
+from parley_registry.record import Stored
+from parley_registry.search import Result
+from parley_registry.versions import MAX_VERSION
+
+InstanceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@+~-]{1,128}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+VersionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_VERSION)]
+
+
+class InstanceModel(BaseModel):
+    """One running copy of an agent's version."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: InstanceId = Field(examples=["coder-1"])
+    url: str = Field(max_length=MAX_URL, examples=["http://127.0.0.1:9999"])
+
+    @field_validator("url")
+    @classmethod
+    def _absolute(cls, url: str) -> str:
+        fault = address_fault(url, "GRPC")
+        if fault:
+            raise ValueError("must be an absolute http(s) URL or host:port")
+        return url
+
+
+class PublishRequest(BaseModel):
+    """A card to publish, and the running instance that publishes it."""
+
+    model_config = ConfigDict(extra="forbid")
+    card: dict[str, Any] = Field(description="An AgentCard of A2A 1.0 in ProtoJSON, at most 256 KiB.")
+    instance: InstanceModel | None = None
+
+
+class RegisterRequest(BaseModel):
+    """An external agent: where its card is."""
+
+    model_config = ConfigDict(extra="forbid")
+    url: str = Field(max_length=MAX_URL, examples=["https://agent.example.com/.well-known/agent-card.json"])
+
+
+class LatestRequest(BaseModel):
+    """The version to make the latest."""
+
+    model_config = ConfigDict(extra="forbid")
+    version: VersionText
+
+
+class EntryModel(BaseModel):
+    """One version of an agent."""
+
+    name: str
+    version: str
+    latest: bool
+    health: Literal["up", "down", "unknown"]
+    instances: list[InstanceModel]
+    external: bool
+    card: dict[str, Any]
+    updated: float = Field(
+        description="When card, latest or health last changed, in seconds since the epoch."
+    )
+
+
+class VersionsModel(BaseModel):
+    versions: list[EntryModel] = Field(description="Highest first, by SemVer 2.0.0.")
+
+
+class HitModel(BaseModel):
+    entry: EntryModel
+    score: float = Field(
+        description="How well it fits the text; higher is better, comparable within one search."
+    )
+    reasons: list[str]
+
+
+class PageModel(BaseModel):
+    """One page of a search."""
+
+    entries: list[HitModel]
+    facets: dict[str, dict[str, int]] = Field(
+        description="For each facet its 20 most frequent values among all matches, with their counts."
+    )
+    next: str = Field(description='Cursor of the next page, or "".')
+    total: int = Field(description="Matches in all.")
+
+
+class FaultModel(BaseModel):
+    field: str = Field(examples=["skills[0].tags"])
+    message: str
+
+
+class Problem(BaseModel):
+    """An error by RFC 9457."""
+
+    type: str = Field(examples=["urn:parley:registry:card-rejected"])
+    title: str
+    status: int
+    detail: str
+    faults: list[FaultModel] = []
+
+
+class Health(BaseModel):
+    status: Literal["ok", "starting"]
+    detail: str = ""
+
+
+def entry_json(entry: Stored) -> dict[str, Any]:
+    """An entry as JSON. Its card names the interfaces of the live instances, unless it is signed and must stay as it is."""
+    card = orjson.loads(entry.card)
+    if entry.interfaces and "signatures" not in card:
+        alive = [one for told in entry.interfaces for one in orjson.loads(told)]
+        card["supportedInterfaces"] = list({orjson.dumps(one): one for one in alive}.values())[:64]
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "latest": entry.latest,
+        "health": entry.health,
+        "instances": [{"id": one.id, "url": one.url} for one in entry.instances],
+        "external": bool(entry.source),
+        "card": card,
+        "updated": entry.updated,
+    }
+
+
+def page_json(result: Result) -> dict[str, Any]:
+    """A page as JSON."""
+    return {
+        "entries": [
+            {"entry": entry_json(entry), "score": score, "reasons": reasons}
+            for entry, score, reasons in result.hits
+        ],
+        "facets": result.facets,
+        "next": result.next,
+        "total": result.total,
+    }
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """A change as JSON."""
+    return {"seq": change.seq, "kind": change.kind, "name": change.name, "version": change.version}

@@ -1,0 +1,277 @@
+"""The registry as an HTTP service. `create_app(settings)` is what a server runs; everything it does is in `catalogue`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, FastAPI, Path, Query, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
+from parley_core.identity import authenticator_for
+from parley_registry import models, query
+from parley_registry.card import MAX_CARD, MAX_NAME
+from parley_registry.catalogue import Catalogue
+from parley_registry.door import Door, Measured, Metrics, StrictRequest
+from parley_registry.entry import Change, Instance
+from parley_registry.errors import BadRequest, Fault
+from parley_registry.models import change_json, entry_json, page_json
+from parley_registry.problems import MEDIA_TYPE, install, problem
+from parley_registry.settings import RegistrySettings
+
+_PING_SECONDS = 5
+_STUCK_SECONDS = 30
+
+Name = Annotated[str, Path(min_length=1, max_length=MAX_NAME, examples=["coder"])]
+VersionPath = Annotated[str, Path(min_length=1, max_length=64, examples=["1.0.0"])]
+InstancePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:@+~-]{1,128}$", examples=["coder-1"])]
+Word = Annotated[str, Query(max_length=query.MAX_TEXT)]
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    shown = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    return {status: {"description": _MEANINGS[status], **shown} for status in (*statuses, 503)}
+
+
+_MEANINGS = {
+    400: "The request is malformed; `faults` names all that is wrong.",
+    401: "The caller did not prove who it is.",
+    404: "There is no such agent, version or instance.",
+    409: "It contradicts what is published.",
+    413: "The body is too large.",
+    422: "The card breaks the rules or cannot be fetched; `faults` names every fault.",
+    503: "Not now; try again.",
+}
+
+
+class _StrictRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return strictly
+
+
+def create_app(settings: RegistrySettings | None = None) -> FastAPI:
+    """The ASGI application of one registry process; without settings, as the environment says.
+
+    Raises ConfigurationError for a store that cannot be used, and for an address that others could reach
+    without proving who they are.
+    """
+    settings = settings or RegistrySettings()
+    authenticator = authenticator_for(settings.auth_issuer, settings.auth_audience, settings.auth_jwks)
+    require_safe_listen(settings.listen, authenticator)
+    catalogue = Catalogue(settings)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await catalogue.open()
+        background = asyncio.create_task(catalogue.run(), name="registry-background")
+        app.state.background = background
+        try:
+            yield
+        finally:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+            await catalogue.close()
+            await authenticator.aclose()
+
+    app = FastAPI(
+        title="Parley registry",
+        version="1",
+        summary="The catalogue of A2A agents: versions, health, search.",
+        lifespan=life,
+        max_body_size=MAX_CARD + 16 * 1024,
+    )
+    install(app)
+    app.include_router(_agents(catalogue))
+    app.include_router(_search(catalogue))
+    app.include_router(_probes(catalogue, metrics))
+    app.add_middleware(Door, authenticator=authenticator)
+    app.add_middleware(HostGuard, hosts=allowed_hosts(settings.listen, settings.allowed_hosts))
+    app.add_middleware(Measured, metrics=metrics)
+    return app
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def _agents(catalogue: Catalogue) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["agents"], route_class=_StrictRoute)
+
+    @router.post(
+        "/agents",
+        response_model=models.EntryModel,
+        responses={
+            201: {"model": models.EntryModel, "description": "A new version."},
+            **_problems(400, 409, 413, 422),
+        },
+    )
+    async def publish(request: models.PublishRequest) -> Response:
+        """Publish a card as a version of an agent. The same card again is the same entry (200)."""
+        told = request.instance
+        done = await catalogue.publish(request.card, Instance(told.id, told.url) if told else None)
+        return _json(entry_json(done.entry), 201 if done.created else 200)
+
+    @router.post(
+        "/external",
+        response_model=models.EntryModel,
+        responses={
+            201: {"model": models.EntryModel, "description": "A new version."},
+            **_problems(400, 409, 413, 422),
+        },
+    )
+    async def register(request: models.RegisterRequest) -> Response:
+        """Register an external agent by the URL of its card, or of its server. It is looked at again from time to time."""
+        done = await catalogue.register_url(request.url)
+        return _json(entry_json(done.entry), 201 if done.created else 200)
+
+    @router.get("/agents/{name}", response_model=models.EntryModel, responses=_problems(400, 404))
+    async def get(name: Name) -> Response:
+        """The latest version of an agent."""
+        return _json(entry_json(await catalogue.get(name, None)))
+
+    @router.get("/agents/{name}/versions", response_model=models.VersionsModel, responses=_problems(400, 404))
+    async def versions(name: Name) -> Response:
+        """All versions of an agent, highest first."""
+        return _json({"versions": [entry_json(one) for one in await catalogue.versions(name)]})
+
+    @router.get(
+        "/agents/{name}/versions/{version}", response_model=models.EntryModel, responses=_problems(400, 404)
+    )
+    async def get_version(name: Name, version: VersionPath) -> Response:
+        """One version of an agent."""
+        return _json(entry_json(await catalogue.get(name, version)))
+
+    @router.put("/agents/{name}/latest", response_model=models.EntryModel, responses=_problems(400, 404, 413))
+    async def set_latest(name: Name, request: models.LatestRequest) -> Response:
+        """Make a version the latest, until a release higher than all others is published."""
+        return _json(entry_json(await catalogue.set_latest(name, request.version)))
+
+    @router.delete("/agents/{name}", status_code=204, responses=_problems(400, 404))
+    async def delete(name: Name) -> Response:
+        """Delete an agent with all its versions."""
+        await catalogue.delete(name, None)
+        return Response(status_code=204)
+
+    @router.delete("/agents/{name}/versions/{version}", status_code=204, responses=_problems(400, 404, 409))
+    async def delete_version(name: Name, version: VersionPath) -> Response:
+        """Delete a version; not the latest while there are others."""
+        await catalogue.delete(name, version)
+        return Response(status_code=204)
+
+    instance = "/agents/{name}/versions/{version}/instances/{instance_id}"
+
+    @router.post(f"{instance}/heartbeat", status_code=204, responses=_problems(400, 404))
+    async def heartbeat(name: Name, version: VersionPath, instance_id: InstancePath) -> Response:
+        """Say that an instance lives. On 404, publish again."""
+        await catalogue.heartbeat(name, version, instance_id)
+        return Response(status_code=204)
+
+    @router.delete(instance, status_code=204, responses=_problems(400))
+    async def withdraw(name: Name, version: VersionPath, instance_id: InstancePath) -> Response:
+        """Say that an instance stops now; one that is not known is gone already."""
+        await catalogue.withdraw(name, version, instance_id)
+        return Response(status_code=204)
+
+    return router
+
+
+def _search(catalogue: Catalogue) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["search"], route_class=_StrictRoute)
+
+    @router.get("/agents", response_model=models.PageModel, responses=_problems(400))
+    async def search(
+        text: Word = "",
+        skill: Word = "",
+        tag: Word = "",
+        capability: Word = "",
+        inputMode: Word = "",
+        outputMode: Word = "",
+        provider: Word = "",
+        binding: Word = "",
+        protocolVersion: Word = "",
+        health: Literal["", "up", "down", "unknown"] = "",
+        limit: Annotated[int, Query(ge=1, le=query.MAX_LIMIT)] = 20,
+        cursor: Annotated[str, Query(max_length=2048)] = "",
+    ) -> Response:
+        """The entries for which all that is given holds; all of them if nothing is. Latest versions come first,
+        ranked by how well they fit the text, else by name."""
+        wanted = query.Query(
+            text, skill, tag, capability, inputMode, outputMode, provider, binding, protocolVersion, health
+        )
+        return _json(page_json(await catalogue.find(wanted, limit, cursor)))
+
+    @router.get(
+        "/watch",
+        response_class=EventSourceResponse,
+        responses={
+            200: {"content": {"text/event-stream": {}}, "description": "Changes as server-sent events."},
+            **_problems(400),
+        },
+    )
+    async def watch(
+        request: Request,
+        after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    ) -> Response:
+        """Changes as they happen, as server-sent events with ids. Resumes after `Last-Event-ID` (or `after`),
+        by default from now on."""
+        told = request.headers.get("last-event-id", "")
+        if told and not (told.isascii() and told.isdigit() and len(told) < 19):
+            fault = Fault("Last-Event-ID", "must be the id of an event of this stream")
+            raise BadRequest("the watch cannot be resumed there", (fault,))
+        stream = catalogue.feed.follow(int(told) if told else after)
+        first = await anext(stream)
+        return EventSourceResponse(
+            _events(first, stream), ping=_PING_SECONDS, send_timeout=_STUCK_SECONDS, sep="\n"
+        )
+
+    return router
+
+
+async def _events(first: Change, rest: AsyncGenerator[Change, None]) -> AsyncGenerator[ServerSentEvent, None]:
+    try:
+        yield _event(first)
+        async for change in rest:
+            yield _event(change)
+    finally:
+        await rest.aclose()
+
+
+def _event(change: Change) -> ServerSentEvent:
+    return ServerSentEvent(orjson.dumps(change_json(change)).decode(), event=change.kind, id=str(change.seq))
+
+
+def _probes(catalogue: Catalogue, metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["probes"])
+
+    @router.get("/healthz", response_model=models.Health, responses=_problems())
+    async def healthz(request: Request) -> Response:
+        """Whether the process does its work."""
+        if request.app.state.background.done():
+            return problem(503, "busy", "the background work of this registry has ended; restart it")
+        return _json({"status": "ok", "detail": ""})
+
+    @router.get("/readyz", response_model=models.Health, responses=_problems())
+    async def readyz() -> Response:
+        """Whether it can serve: the store answers, the index is built."""
+        waiting = await catalogue.ready()
+        return problem(503, "busy", waiting) if waiting else _json({"status": "ok", "detail": ""})
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def figures() -> Response:
+        """Figures for Prometheus."""
+        metrics.watchers.set(catalogue.feed.watchers)
+        metrics.entries.set(catalogue.search.size)
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,44 @@
+"""What a registry service can be told, as arguments or in the environment."""
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+
+class RegistrySettings(BaseSettings):
+    """Settings of one service process; each is also `PARLEY_REGISTRY_…`, and `PARLEY_AUTH_…` as for hosts."""
+
+    model_config = SettingsConfigDict(env_prefix="PARLEY_REGISTRY_", frozen=True, populate_by_name=True)
+
+    listen: str = "127.0.0.1:8420"
+    """host:port. Elsewhere than on loopback, callers must prove who they are (`auth_…`)."""
+    store: str = "sqlite:///.parley/data/registry.db"
+    ttl: float = Field(default=6.0, gt=0.2, le=3600)
+    """Seconds without a heartbeat after which an instance counts as gone."""
+    look_every: float = Field(default=30.0, ge=0.2, le=86400)
+    """Seconds between two looks at the card of an external agent."""
+    allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Blocks of private addresses from which cards may be fetched; on loopback, loopback is allowed anyway."""
+    max_watchers: int = Field(default=256, ge=1)
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), validation_alias=AliasChoices("allowed_hosts", "PARLEY_ALLOWED_HOSTS")
+    )
+    """Host names besides localhost under which a registry on loopback may be called."""
+    auth_issuer: str = Field(default="", validation_alias=AliasChoices("auth_issuer", "PARLEY_AUTH_ISSUER"))
+    auth_audience: str = Field(
+        default="", validation_alias=AliasChoices("auth_audience", "PARLEY_AUTH_AUDIENCE")
+    )
+    auth_jwks: str = Field(default="", validation_alias=AliasChoices("auth_jwks", "PARLEY_AUTH_JWKS"))
+
+    @field_validator("allow", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
