@@ -4,10 +4,11 @@ Both sides: the same executor, uvicorn with uvloop and httptools, no access log,
 """
 
 import argparse
-import asyncio
+import contextlib
 import gc
 import logging
 import resource
+from collections.abc import AsyncIterator
 
 import httpx
 import uvicorn
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--role", default="front,worker")
     given = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
     if given.side == "parley":
         uvloop.run(_parley(given.port, given.store, given.role))
@@ -59,7 +60,7 @@ async def _sdk(port: int) -> None:
         push_sender=BasePushNotificationSender(httpx.AsyncClient(timeout=30), pushes),
     )
     config = uvicorn.Config(
-        Starlette(routes=create_jsonrpc_routes(handler, "/a2a/jsonrpc")),
+        Starlette(routes=create_jsonrpc_routes(handler, "/a2a/jsonrpc"), lifespan=_lifespan),
         port=port,
         log_config=None,
         access_log=False,
@@ -69,13 +70,16 @@ async def _sdk(port: int) -> None:
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await server.serve()
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    # What Parley's host does when it has started.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    await serving
+    yield
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 
-from figures import get_task, idle, lag, many_tasks, parked, streaming, takeover, throughput, webhook
 from scale import Scale
 from table import Row
+
+from figures import get_task, idle, lag, many_tasks, parked, streaming, takeover, throughput, webhook
 
 FIGURES: dict[str, Callable[[Scale], Awaitable[list[Row]]]] = {
     "throughput": throughput.measure,

@@ -2,10 +2,11 @@
 
 import asyncio
 
-from figures.throughput import load
 from scale import Scale
 from servers import running
 from table import Row
+
+from figures.throughput import load
 
 _CALLERS = 32
 _STEPS = 5

@@ -3,10 +3,11 @@
 import asyncio
 import statistics
 
-from figures.throughput import load
 from scale import Scale
 from servers import SIDES, running
 from table import Row
+
+from figures.throughput import load
 
 _GOAL = 1.0
 _CALLERS = 16
