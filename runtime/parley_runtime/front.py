@@ -19,7 +19,7 @@ from a2a.utils.task import apply_history_length
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from parley_core.telemetry import current_trace, new_trace
-from parley_runtime import rules
+from parley_runtime import metrics, rules
 from parley_runtime.dispatch import Call, digest, pack
 from parley_runtime.reader import Batch, Reader
 from parley_runtime.store import (
@@ -169,36 +169,45 @@ class Front(RequestHandler):
         trace = current_trace.get() or new_trace()
         worker = self._worker if self._worker is not None and self._worker.free > 0 else None
         ear = self._reader.listen(task_id)
+        accepting = self._store.accept(
+            NewMessage(
+                owner,
+                params.message.message_id,
+                identity,
+                task_id,
+                follow_up,
+                named_context,
+                new_context,
+                self._version,
+                pack(Call.of(context, owner), request),
+                trace.traceparent,
+                first,
+                snapshot,
+                push,
+            ),
+            take_as=worker.name if worker is not None else "",
+        )
+        accepting.add_done_callback(lambda done: self._accepted(done, worker))
         try:
-            accepted = await self._store.accept(
-                NewMessage(
-                    owner,
-                    params.message.message_id,
-                    identity,
-                    task_id,
-                    follow_up,
-                    named_context,
-                    new_context,
-                    self._version,
-                    pack(Call.of(context, owner), request),
-                    trace.traceparent,
-                    first,
-                    snapshot,
-                    push,
-                ),
-                take_as=worker.name if worker is not None else "",
-            )
+            accepted = await asyncio.shield(
+                accepting
+            )  # what is committed is started, though the caller be gone
         except BaseException as error:
             ear.close()
             raise _protocol_error(error) from error
         if accepted.task_id != task_id:
             ear.close()
             ear = self._reader.listen(accepted.task_id)
+        return accepted, ear
+
+    def _accepted(self, done: "asyncio.Future[Accepted]", worker: LocalWorker | None) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return  # the caller is told
+        accepted = done.result()
         if accepted.work is not None and worker is not None:
             worker.start(accepted.work)
         elif not accepted.duplicate:
             self._bus.work_added()
-        return accepted, ear
 
     async def _push_config(self, request: pb.SendMessageRequest, task_id: str) -> bytes:
         if not request.configuration.HasField("task_push_notification_config"):
@@ -495,6 +504,7 @@ async def _events(
         yield _shortened(batch.events, config)
         del batch
         async for batch in batches:
+            metrics.STREAM_LAG.observe(max(0.0, time.time() - batch.events[-1].at))
             yield batch.events
     finally:
         await batches.aclose()

@@ -263,8 +263,9 @@ class Store(Protocol):
         """Return when the store answers a read."""
 
     # -- accepting
-    async def accept(self, message: NewMessage, *, take_as: str = "") -> Accepted:
+    def accept(self, message: NewMessage, *, take_as: str = "") -> "Future[Accepted]":
         """Accept a message in one transaction; with `take_as`, also lease its work to that worker if it is free.
+        (A future, so that leased work is started even when whoever asked has gone.)
 
         Raises UnknownTask, ContextMismatch, TaskEnded, MessageIdReused.
         """
@@ -296,6 +297,9 @@ class Store(Protocol):
 
     async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
         """End a work entry without ending the task (it is parked); False when the epoch is stale."""
+
+    async def release(self, task_id: str, epoch: int, number: int) -> None:
+        """Give a work entry back, to be taken again as a further attempt; nothing happens under a stale epoch."""
 
     async def record_step(self, task_id: str, epoch: int, number: int, step: StepRecord) -> bool:
         """Keep a step's result for this work entry; False when the epoch is stale."""

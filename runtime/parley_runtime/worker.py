@@ -62,6 +62,7 @@ class Worker:
         self._max_attempts = max_attempts
         self._pushed = pushed
         self._running: dict[str, _Running] = {}
+        self._unfinished: list[Work] = []
         self._cancels: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._draining = False
@@ -83,6 +84,10 @@ class Worker:
         self._bus.on_work(self._wake.set)
         while not self._draining:
             try:
+                while self._unfinished:
+                    work = self._unfinished[-1]
+                    await self._store.release(work.task_id, work.epoch, work.number)
+                    self._unfinished.pop()
                 if self._running:
                     for cancel in await self._store.take_cancels(self.name):
                         self._start_cancel(cancel)
@@ -130,10 +135,13 @@ class Worker:
         if not self._running:
             self._idle.set()
         if not running.task.cancelled() and (error := running.task.exception()):
-            log.error("an execution ended badly; its lease will run out and it is run again", exc_info=error)
+            log.error(
+                "task %s could not be run to its end; it is given back", running.work.task_id, exc_info=error
+            )
+            self._unfinished.append(running.work)
         self._pushed()
         parked = running.log is None or not running.log.fold.ended
-        if parked or self._backlog:  # a message may have waited for its turn, or for a free place
+        if parked or self._backlog or self._unfinished:  # a message may have waited for its turn, or for a free place
             self._wake.set()
 
     async def _run(self, work: Work) -> None:
@@ -229,7 +237,9 @@ class Worker:
     def _start_cancel(self, cancel: Work) -> None:
         running = self._running.get(cancel.task_id)
         if running is None or running.log is None:
-            return  # it has just let go: the request is taken like any other work when the lease is free
+            self._unfinished.append(cancel)  # it has just let go: the request is given back and taken as work
+            self._wake.set()
+            return
         task = asyncio.create_task(self._cancel_running(cancel, running), name=f"cancel:{cancel.task_id}")
         self._cancels.add(task)
         task.add_done_callback(self._cancels.discard)
@@ -241,6 +251,9 @@ class Worker:
                 running.task.cancel()
         except LeaseLost:
             log.warning("lost the lease of task %s while cancelling it", cancel.task_id)
+        except Unavailable as error:
+            log.warning("could not cancel task %s now: %s", cancel.task_id, error)
+            self._unfinished.append(cancel)
 
     async def _cancel(self, work: Work, events: TaskLog, stored: StoredTask | None) -> None:
         if stored is not None and stored.state in ENDED:

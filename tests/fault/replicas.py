@@ -59,8 +59,8 @@ class Fleet:
         path = self.home / "effects"
         return path.read_text().splitlines() if path.exists() else []
 
-    def start(self, role: str = "front,worker", **settings: str) -> Replica:
-        """Start a replica and return when it is ready."""
+    def start(self, role: str = "front,worker", *, doomed: bool = False, **settings: str) -> Replica:
+        """Start a replica and return when it is ready; a doomed one may die before that."""
         port = free_port()
         log = self.home / f"replica-{len(self.replicas)}.log"
         env = {
@@ -79,6 +79,8 @@ class Fleet:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if process.poll() is not None:
+                if doomed:
+                    return replica
                 raise AssertionError(f"the replica ended at start:\n{log.read_text()}")
             try:
                 if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200:

@@ -318,7 +318,7 @@ async def test_a_message_whose_worker_dies_every_time_fails_with_the_reason(flee
     front = agents.start(role="front")
     task = (await send(front, "go", wait=False))["result"]["task"]
     for _ in range(2):
-        worker = agents.start(role="worker", max_attempts="2")
+        worker = agents.start(role="worker", doomed=True, max_attempts="2")
         worker.process.wait(15)
     agents.start(role="worker", max_attempts="2")
     failed = await ended(front, task["id"])
@@ -331,7 +331,7 @@ async def test_an_executor_may_declare_that_it_is_not_run_again(fleet: Make) -> 
     agents = fleet("CrashesOnce")
     front = agents.start(role="front")
     task = (await send(front, "go", wait=False))["result"]["task"]
-    agents.start(role="worker").process.wait(15)
+    agents.start(role="worker", doomed=True).process.wait(15)
     agents.start(role="worker")
     failed = await ended(front, task["id"])
     assert "does not retry" in failed["status"]["message"]["parts"][0]["text"]

@@ -111,8 +111,8 @@ class SqliteStore:
 
     # -- accepting
 
-    async def accept(self, message: NewMessage, *, take_as: str = "") -> Accepted:
-        return await self.write(lambda c: _accept(c, message, take_as, time.time()))
+    def accept(self, message: NewMessage, *, take_as: str = "") -> "Future[Accepted]":
+        return self.write(lambda c: _accept(c, message, take_as, time.time()))
 
     async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
         def work(c: sqlite3.Connection) -> bool:
@@ -180,6 +180,14 @@ class SqliteStore:
             return True
 
         return await self.write(work)
+
+    async def release(self, task_id: str, epoch: int, number: int) -> None:
+        def work(c: sqlite3.Connection) -> None:
+            head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
+            if head is not None and head[5] == epoch:
+                c.execute(schema.FREE, (task_id, number))
+
+        await self.write(work)
 
     async def record_step(self, task_id: str, epoch: int, number: int, step: StepRecord) -> bool:
         def work(c: sqlite3.Connection) -> bool:
