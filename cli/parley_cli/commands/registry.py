@@ -4,22 +4,49 @@ from typing import Annotated
 
 import typer
 
-from parley_cli.options import complete
-
 
 def registry(
     listen: Annotated[
-        str, typer.Option(envvar="PARLEY_LISTEN", metavar="HOST:PORT", help="Address to serve on.")
-    ] = "127.0.0.1:9990",
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_LISTEN",
+            metavar="HOST:PORT",
+            help="Address to serve on. Default: 127.0.0.1:8420",
+        ),
+    ] = None,
     store: Annotated[
-        str, typer.Option(envvar="PARLEY_STORE", metavar="URL", help="Where the catalogue is kept.")
-    ] = "sqlite:///parley-registry.db",
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_STORE",
+            metavar="URL",
+            help="Where the catalogue is kept. Default: sqlite:///.parley/data/registry.db",
+        ),
+    ] = None,
+    ttl: Annotated[
+        float | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_TTL",
+            help="Seconds without a heartbeat until an instance is gone. Default: 6",
+        ),
+    ] = None,
+    allow: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_ALLOW",
+            metavar="CIDR,…",
+            help="Private networks that cards may be fetched from.",
+        ),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(envvar="PARLEY_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "info",
 ) -> None:
-    """Serve a registry: agents publish themselves in it and are found by what they can do."""
-    complete(_serve(listen, store))
+    """Serve a registry: agents publish themselves and are found by skill.
 
+    What else it can be told is set as PARLEY_REGISTRY_… and PARLEY_AUTH_… in the environment.
+    """
+    from parley_registry.__main__ import main
 
-async def _serve(listen: str, store: str) -> None:
-    from parley_registry.service import serve
-
-    await serve(listen, store)
+    given = {"--listen": listen, "--store": store, "--ttl": ttl, "--allow": allow, "--log-level": log_level}
+    words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    raise typer.Exit(main(words))
