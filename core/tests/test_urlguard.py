@@ -2,12 +2,19 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -263,7 +270,7 @@ async def test_a_resolver_that_never_answers_ends_in_a_refusal(monkeypatch: pyte
 
 @asynccontextmanager
 async def raw_server(
-    answer: bytes, hold: float = 0.0, address: str = "127.0.0.1"
+    answer: bytes, hold: float = 0.0, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A server that answers every request with these bytes; yields its port and the requests it saw."""
     seen: list[bytes] = []
@@ -280,7 +287,7 @@ async def raw_server(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, address, 0)
+    server = await asyncio.start_server(serve, address, 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1], seen
 
@@ -346,6 +353,39 @@ async def test_an_answer_that_stalls_ends_at_the_deadline(answer: bytes) -> None
         async with httpx.AsyncClient(transport=guard.transport(seconds=0.2), timeout=None) as client:
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(f"http://127.0.0.1:{port}/")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-signed certificate of hook.example, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hook.example")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hook.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "hook.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(made.public_bytes(Encoding.PEM) + private)
+    return path
+
+
+async def test_over_tls_the_name_of_the_url_is_asked_for_and_verified(certificate: Path) -> None:
+    asked: list[str | None] = []
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    table = names(hook__example="127.0.0.1", other__example="127.0.0.1")
+    async with raw_server(ok(b"secure"), tls=context) as (port, _):
+        async with UrlGuard(LOOPBACK, resolver=table).client(verify=str(certificate)) as client:
+            assert (await client.get(f"https://hook.example:{port}/")).text == "secure"
+            with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
+                await client.get(f"https://other.example:{port}/")
+    assert asked == ["hook.example", "other.example"]
 
 
 async def test_a_closed_port_is_an_ordinary_connection_error() -> None:
