@@ -50,6 +50,8 @@ from parley_agents.orchestrator import Orchestrator
 from parley_agents.orchestrator.settings import OrchestratorSettings
 from parley_agents.snapshot import Snapshot, snapshot
 from parley_agents.workspace import open_workspace
+from parley_runtime.host import AgentHost
+from parley_runtime.settings import HostSettings
 
 FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n", "c.py": "c = 1\n"}
 
@@ -183,6 +185,8 @@ class ScriptedAgent(AgentExecutor):
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.calls: list[pb.Message] = []
+        self.worked_on: list[tuple[str, str, int]] = []
+        self.name = ""
         self.cancelled: list[str] = []
         self.headers: list[Mapping[str, str]] = []
 
@@ -191,7 +195,9 @@ class ScriptedAgent(AgentExecutor):
         self.calls.append(context.message)
         self.headers.append(dict(context.call_context.state.get("headers", {})))
         updater = TaskUpdater(event_queue, context.task_id or "", context.context_id or "")
-        await self.behaviour(Call(context, event_queue, updater, self))
+        call = Call(context, event_queue, updater, self)
+        self.worked_on.append((self.name, call.request.step.id, call.request.round))
+        await self.behaviour(call)
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
         self.cancelled.append(context.task_id or "")
@@ -205,7 +211,7 @@ def card(name: str, skill: str, *, streaming: bool = True, push: bool = False) -
         description=f"{name} for tests",
         version="1.0.0",
         capabilities=pb.AgentCapabilities(streaming=streaming, push_notifications=push),
-        default_input_modes=["text/plain"],
+        default_input_modes=["text/plain", REQUEST, GIT_BUNDLE],
         default_output_modes=["text/plain"],
         skills=[pb.AgentSkill(id=skill, name=skill, description=skill, tags=["test"])],
     )
@@ -232,6 +238,30 @@ async def agent_server(
         app.router.routes += create_agent_card_routes(about)
         app.router.routes += create_jsonrpc_routes(server, "/a2a/jsonrpc")
         yield about
+
+
+@contextlib.asynccontextmanager
+async def durable_server(
+    executor: AgentExecutor, about: pb.AgentCard, store: Path
+) -> AsyncIterator[pb.AgentCard]:
+    """The same on a Parley host, which knows a message that it had before."""
+    store.parent.mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    host = AgentHost(about, executor, HostSettings(listen=listen, store=f"sqlite:///{store}"))
+    config = uvicorn.Config(
+        host.app, host="127.0.0.1", port=int(listen[10:]), log_config=None, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve())
+    try:
+        await until(lambda: server.started, "the host is up")
+        yield host.card
+    finally:
+        server.should_exit = True
+        await task
 
 
 # -- the work of a scripted team
@@ -387,6 +417,8 @@ class Scene:
     """Running agents, a registry that knows them, and an orchestrator to talk to."""
 
     stack: contextlib.AsyncExitStack
+    durable: Path | None = None
+    """Where the stores of the agents are, when they are to run on Parley hosts; else they are plain a2a-sdk."""
     settings: dict[str, Any] = field(default_factory=dict)
     agents: dict[str, ScriptedAgent] = field(default_factory=dict)
     cards: list[pb.AgentCard] = field(default_factory=list)
@@ -406,8 +438,12 @@ class Scene:
     ) -> ScriptedAgent:
         """Start an agent and register it."""
         agent = self.agents[name] = ScriptedAgent(behaviour)
+        agent.name = name
         about = card(name, skill, streaming=streaming, push=push)
-        made = agent_server(agent, about, wrap, **handler)
+        if self.durable:
+            made = durable_server(agent, about, self.durable / f"{name}.db")
+        else:
+            made = agent_server(agent, about, wrap, **handler)
         self.cards.append(await self.stack.enter_async_context(made))
         self.health[name] = health
         return agent
@@ -427,7 +463,7 @@ class Scene:
 
     async def orchestrator(self) -> "OrchestratorClient":
         """Host the orchestrator on a plain a2a-sdk server, and a client for it."""
-        registry = await self.stack.enter_async_context(serving(self._registry()))
+        registry = await self.registry()
         values: dict[str, Any] = {
             "registry": registry,
             "orchestrator_patience": 0.5,
@@ -442,6 +478,10 @@ class Scene:
         executor.reachable_at(about.supported_interfaces[0].url.removesuffix("/a2a/jsonrpc"))
         http = await self.stack.enter_async_context(httpx.AsyncClient(timeout=30))
         return OrchestratorClient(about, http, executor)
+
+    async def registry(self) -> str:
+        """Start a registry that knows the agents added so far and later; its URL."""
+        return await self.stack.enter_async_context(serving(self._registry()))
 
     def _registry(self) -> Starlette:
         async def search(request: Request) -> Response:

@@ -92,22 +92,22 @@ APPROVED = Verdict(verdict="approve", summary="fine")
 OBJECTED = Verdict(verdict="request-changes", summary="no", findings=1)
 
 
-def tested(verdict: Any, summary: str = "s") -> TestReport:
+def ran(verdict: Any, summary: str = "s") -> TestReport:
     return TestReport(verdict=verdict, summary=summary, sandbox="none")
 
 
 @pytest.mark.parametrize(
     ("judgement", "number", "left", "repeated", "what"),
     [
-        (Judgement(APPROVED, tests=tested("passed")), 1, 10, False, "accept"),
-        (Judgement(APPROVED, tests=tested("no-tests")), 1, 10, False, "accept"),
-        (Judgement(APPROVED, tests=tested("could-not-run")), 1, 10, False, "accept"),
-        (Judgement(APPROVED, tests=tested("broken")), 1, 10, False, "again"),
-        (Judgement(OBJECTED, tests=tested("passed")), 1, 10, False, "again"),
-        (Judgement(OBJECTED, tests=tested("passed")), 3, 10, False, "drop"),
-        (Judgement(OBJECTED, tests=tested("passed")), 1, -1, False, "drop"),
-        (Judgement(OBJECTED, tests=tested("passed")), 1, 10, True, "drop"),
-        (Judgement(APPROVED, tests=tested("passed")), 3, -1, True, "accept"),
+        (Judgement(APPROVED, tests=ran("passed")), 1, 10, False, "accept"),
+        (Judgement(APPROVED, tests=ran("no-tests")), 1, 10, False, "accept"),
+        (Judgement(APPROVED, tests=ran("could-not-run")), 1, 10, False, "accept"),
+        (Judgement(APPROVED, tests=ran("broken")), 1, 10, False, "again"),
+        (Judgement(OBJECTED, tests=ran("passed")), 1, 10, False, "again"),
+        (Judgement(OBJECTED, tests=ran("passed")), 3, 10, False, "drop"),
+        (Judgement(OBJECTED, tests=ran("passed")), 1, -1, False, "drop"),
+        (Judgement(OBJECTED, tests=ran("passed")), 1, 10, True, "drop"),
+        (Judgement(APPROVED, tests=ran("passed")), 3, -1, True, "accept"),
         (Judgement(missing=("no reviewer",)), 1, 10, False, "accept"),
     ],
 )
@@ -122,11 +122,11 @@ def test_a_round_ends_in_accept_again_or_drop(
 @pytest.mark.parametrize(
     ("judgement", "allow", "words"),
     [
-        (Judgement(APPROVED, tests=tested("passed")), False, ""),
-        (Judgement(APPROVED, tests=tested("no-tests")), False, "has no tests"),
-        (Judgement(APPROVED, tests=tested("no-tests")), True, ""),
-        (Judgement(APPROVED, tests=tested("could-not-run", "no sandbox")), True, "no sandbox"),
-        (Judgement(OBJECTED, tests=tested("passed")), True, "review: no"),
+        (Judgement(APPROVED, tests=ran("passed")), False, ""),
+        (Judgement(APPROVED, tests=ran("no-tests")), False, "has no tests"),
+        (Judgement(APPROVED, tests=ran("no-tests")), True, ""),
+        (Judgement(APPROVED, tests=ran("could-not-run", "no sandbox")), True, "no sandbox"),
+        (Judgement(OBJECTED, tests=ran("passed")), True, "review: no"),
         (Judgement(APPROVED, missing=("there was no test run",)), True, "there was no test run"),
     ],
 )
@@ -152,12 +152,12 @@ KEPT = [
 @pytest.mark.parametrize(
     ("judgement", "step"),
     [
-        (Judgement(APPROVED, tests=tested("broken")), "three"),
+        (Judgement(APPROVED, tests=ran("broken")), "three"),
         (Judgement(OBJECTED, (result("a.py"),)), "one"),
         (Judgement(OBJECTED, (result("a.py"), result("b.py"))), "two"),
         (Judgement(OBJECTED, (result("elsewhere.py"),)), "three"),
         (Judgement(OBJECTED, ({"locations": "nonsense"},)), "three"),
-        (Judgement(APPROVED, (result("a.py"),), tested("broken")), "three"),
+        (Judgement(APPROVED, (result("a.py"),), ran("broken")), "three"),
     ],
 )
 def test_the_last_step_that_touches_what_is_objected_to_is_the_suspect(
