@@ -245,3 +245,22 @@ async def make_bundle(path: Path, commit: str, prerequisite: str = "") -> bytes:
 def object_format(commit: str) -> tuple[str, ...]:
     """What `git init` needs to be told for a repository with ids like this one."""
     return ("--object-format=sha256",) if len(commit) == 64 else ()
+
+
+@asynccontextmanager
+async def scratch_copy(source: Path) -> AsyncIterator[Path]:
+    """A copy of a workspace's files without its git directory, gone at the end: what runs in the copy cannot
+    prepare surprises for a later git command."""
+    top = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="parley-copy-"))
+    try:
+        await asyncio.to_thread(export, source, top / "repo")
+        yield top / "repo"
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, top, True))
+
+
+def export(source: Path, target: Path) -> None:
+    """Copy a workspace's files without its git directory."""
+    shutil.copytree(
+        source, target, symlinks=True, ignore=lambda at, _: [".git"] if Path(at) == source else []
+    )
