@@ -33,6 +33,13 @@ lint: setup ## ruff, mypy, import rules, no registry hosts in the tree
 	$(BIN)/lint-imports --no-cache
 	@! git grep -nIE '(pypi[.]org|pythonhoste[d]|npmjs[.]org|crates[.]io|proxy[.]golang|repo1?[.]maven|deb[.]debian)' || { echo "a committed file names a package registry's host"; exit 1; }
 
+run: export PARLEY_TASK = $(value TASK)
+run: export PARLEY_REPO = $(value REPO)
+run: setup ## give the team a job: make run REPO=path TASK="..." (default: the sample repository)
+	@if test -z "$$PARLEY_TASK"; then PARLEY_TASK="Modernise the code, fix lint and sort imports"; fi; \
+	if test -z "$$PARLEY_REPO"; then PARLEY_REPO=$$(examples/sample-repo.sh .parley/sample-repo) || exit; fi; \
+	export PARLEY_TASK PARLEY_REPO; exec $(BIN)/parley run $(ARGS)
+
 test: setup ## every test but the slow stage
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not network" $(ARGS)
 

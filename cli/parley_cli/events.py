@@ -173,7 +173,10 @@ class Story:
             update = event.status_update
             begun = self._begin(update.task_id, update.context_id, _when(update.status))
             metadata = _plain(update.metadata)
-            return begun + self._status(update.status, metadata.get(DELEGATION), metadata.get(VERIFIED))
+            told = metadata.get(DELEGATION)
+            if CHILDREN in metadata:  # only says that the child has begun, which the delegation says too
+                return begun + self._step(told, _when(update.status))
+            return begun + self._status(update.status, told, metadata.get(VERIFIED))
         if kind == "artifact_update":
             change = event.artifact_update
             begun = self._begin(change.task_id, change.context_id, time.time())

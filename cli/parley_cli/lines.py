@@ -41,9 +41,9 @@ class PlainLines:
             number = f" (round {event.round})" if event.round > 1 else ""
             return [(_who(event.role, event.step), event.state + number)]
         if isinstance(event, StepEnded):
-            return [(clean(event.step, 28), f"{event.outcome}: {clean(event.reason)}")]
+            return [(clean(event.step, 28), f"{event.outcome}: {clean(event.reason, 160)}")]
         if isinstance(event, AgentStatus):
-            return [(_who(event.role, event.step) if event.step else "parley", clean(event.text))]
+            return [(_who(event.role, event.step) if event.step else "parley", clean(event.text, 160))]
         if isinstance(event, ArtifactReady):
             return []
         if isinstance(event, InputRequired):

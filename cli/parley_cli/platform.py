@@ -104,20 +104,25 @@ def end(processes: list[psutil.Process], *, patience: float) -> None:
 
     Returns when all are gone.
     """
-    family = {p: p for one in processes for p in _family(one)}
+    family = descendants([one.pid for one in processes])
     for one in processes:
         _signal(one, kill=False)
     psutil.wait_procs(processes, timeout=patience)
     for one in family:
         _signal(one, kill=True)
-    psutil.wait_procs(list(family), timeout=5.0)
+    psutil.wait_procs(family, timeout=5.0)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+def descendants(pids: list[int]) -> list[psutil.Process]:
+    """The processes with these ids and all that they have started, and those in turn."""
+    found: dict[int, psutil.Process] = {}
+    for pid in pids:
+        try:
+            process = psutil.Process(pid)
+            found |= {one.pid: one for one in (process, *process.children(recursive=True))}
+        except psutil.NoSuchProcess:
+            continue
+    return list(found.values())
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

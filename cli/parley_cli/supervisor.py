@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 import psutil
 
 from parley_cli.home import Home, try_lock
-from parley_cli.platform import Platform, Process, end, find_process, load, save
+from parley_cli.platform import Platform, Process, descendants, end, find_process, load, save
 from parley_cli.team import REGISTRY, Member, default_team
 from parley_core.errors import ParleyError
 
@@ -191,13 +191,19 @@ class Supervisor:
     async def _end_all(self, failed: str) -> None:
         """Agents first and the registry last, so that they can withdraw themselves from it."""
         for names in ([n for n in self._members if n != REGISTRY], [REGISTRY]):
-            found = [
-                find_process(p.pid, p.created) for n, p in self._platform.processes.items() if n in names
-            ]
-            waiting = [asyncio.ensure_future(c.wait()) for n, c in self._children.items() if n in names]
-            await asyncio.to_thread(end, [p for p in found if p], patience=PATIENCE)
-            if waiting:
-                await asyncio.wait(waiting, timeout=5.0)
+            children = [child for name, child in self._children.items() if name in names]
+            family = await asyncio.to_thread(descendants, [child.pid for child in children])
+            for child in children:
+                with suppress(ProcessLookupError):
+                    child.terminate()
+            ends = [asyncio.create_task(child.wait()) for child in children]
+            if ends:
+                await asyncio.wait(ends, timeout=PATIENCE)
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            if ends:
+                await asyncio.wait(ends, timeout=5.0)
         stopped = {
             n: replace(p, phase="stopped", pid=0, created=0.0) for n, p in self._platform.processes.items()
         }
