@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -23,8 +24,8 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from repositories import repository, write
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
 
 from parley_agents.artifacts import (
     CHANGE,
@@ -50,6 +51,9 @@ from parley_agents.orchestrator import Orchestrator
 from parley_agents.orchestrator.settings import OrchestratorSettings
 from parley_agents.snapshot import Snapshot, snapshot
 from parley_agents.workspace import open_workspace
+from parley_registry.client import Instance, RegistryClient
+from parley_registry.service import create_app
+from parley_registry.settings import RegistrySettings
 from parley_runtime.host import AgentHost
 from parley_runtime.settings import HostSettings
 
@@ -60,11 +64,13 @@ FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n", "c.py": "c = 1\n"}
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
+async def serving(app: Any, *, lifespan: bool = False) -> AsyncIterator[str]:
     """An ASGI app on a free port of this machine; its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, log_config=None, lifespan="on" if lifespan else "off", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -74,7 +80,8 @@ async def serving(app: Any) -> AsyncIterator[str]:
                 await asyncio.sleep(0.01)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
+        server.force_exit = not lifespan
         await task
         listener.close()
 
@@ -480,32 +487,17 @@ class Scene:
         return OrchestratorClient(about, http, executor)
 
     async def registry(self) -> str:
-        """Start a registry that knows the agents added so far and later; its URL."""
-        return await self.stack.enter_async_context(serving(self._registry()))
-
-    def _registry(self) -> Starlette:
-        async def search(request: Request) -> Response:
-            skill = request.query_params.get("skill", "")
-            hits = [
-                {"entry": self._entry(one), "score": 1.0, "reasons": []}
-                for one in self.cards
-                if any(s.id == skill for s in one.skills)
-            ]
-            return JSONResponse({"entries": hits, "facets": {}, "next": "", "total": len(hits)})
-
-        return Starlette(routes=[Route("/v1/agents", search)])
-
-    def _entry(self, one: pb.AgentCard) -> dict[str, Any]:
-        return {
-            "name": one.name,
-            "version": one.version,
-            "latest": True,
-            "health": self.health[one.name],
-            "instances": [],
-            "external": False,
-            "card": MessageToDict(one),
-            "updated": 0.0,
-        }
+        """Start a registry and publish the agents added so far; its URL."""
+        folder = self.stack.enter_context(TemporaryDirectory())
+        app = create_app(RegistrySettings(store=f"sqlite:///{folder}/registry.db", ttl=3600.0))
+        url = await self.stack.enter_async_context(serving(app, lifespan=True))
+        async with RegistryClient(url) as registry:
+            for one in self.cards:
+                instance = Instance(f"{one.name}-1", one.supported_interfaces[0].url)
+                await registry.publish(one, instance=instance)
+                if self.health[one.name] == "down":
+                    await registry.withdraw(one.name, one.version, instance.id)
+        return url
 
 
 @dataclass

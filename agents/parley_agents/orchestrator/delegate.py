@@ -199,6 +199,8 @@ class Attempt:
         """The child's task when it has settled, from the journal or by following it."""
         data = await self._job.journal.once(f"result:{self._key}.{turn}", self._follow)
         task = pb.Task.FromString(data)
+        self._child.state = pb.TaskState.Name(task.status.state)
+        self._job.relay.children[self._key] = self._child
         if LOST in task.metadata:
             raise CallFailed(str(task.metadata[LOST]))
         return task

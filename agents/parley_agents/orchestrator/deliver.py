@@ -55,8 +55,10 @@ async def verify(team: Team, carried: Carried, key: str) -> Delivery:
         named = [Kept(one.step.id, await team.line.files(one.base, one.commit)) for one in kept]
         step = suspect(judged.judgement, named)
         said = "; ".join(one.text.strip() for one in objections)
-        await team.job.relay.say(f"{step} is taken back, because of the whole: {said[:500]}")
         outcomes, head = await _without(team, outcomes, step, f"taken back at the final check: {said}")
+        for one in outcomes:
+            if one.what == "dropped" and one.step.id in {each.step.id for each in kept}:
+                await team.job.relay.settled(one.step.id, one.what, one.reason)
     found = doubts(judged.judgement, allow_untested=team.job.options.allow_untested)
     return Delivery(head, tuple(outcomes), judged, tuple(found), empty=False)
 

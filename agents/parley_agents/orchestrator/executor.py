@@ -25,7 +25,7 @@ from parley_agents.orchestrator.journal import Journal
 from parley_agents.orchestrator.options import DeliverRequest
 from parley_agents.orchestrator.peer import Peer, http_client
 from parley_agents.orchestrator.questions import NeedsClient, answer_from
-from parley_agents.orchestrator.relay import QUESTION, VERIFIED, Child, Relay, children_in
+from parley_agents.orchestrator.relay import ENDED, QUESTION, VERIFIED, Child, Relay, children_in
 from parley_agents.orchestrator.report import headline
 from parley_agents.orchestrator.request import read_request
 from parley_agents.orchestrator.settings import OrchestratorSettings, load_settings
@@ -36,9 +36,6 @@ from parley_runtime.steps import LeaseLost, current_steps
 if TYPE_CHECKING:
     from parley_runtime.host import AgentHost
 
-_ENDED = frozenset(
-    {"TASK_STATE_COMPLETED", "TASK_STATE_FAILED", "TASK_STATE_CANCELED", "TASK_STATE_REJECTED"}
-)
 ROUTES_AT = "/agent"
 """Where the host mounts `routes`."""
 
@@ -238,7 +235,7 @@ class Orchestrator(AgentExecutor):
 
     async def _cancel_all(self, children: Iterable[Child]) -> list[str]:
         """Cancel all children that have not ended, at once and within a bounded time; who did not answer."""
-        open_ones = [child for child in children if child.state not in _ENDED and child.task_id]
+        open_ones = [child for child in children if child.state not in ENDED and child.task_id]
         if not open_ones:
             return []
         seconds = self._settings.orchestrator_cancel

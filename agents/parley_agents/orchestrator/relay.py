@@ -20,6 +20,12 @@ QUESTION = "parley.dev/question"
 VERIFIED = "parley.dev/verified"
 """Metadata of the last status: whether the delivered change counts as verified."""
 
+STEP = "parley.dev/step"
+"""Metadata of a status in which the orchestrator says what became of a step: its id, the outcome and why."""
+
+ENDED = frozenset({"TASK_STATE_COMPLETED", "TASK_STATE_FAILED", "TASK_STATE_CANCELED", "TASK_STATE_REJECTED"})
+MAX_CHILDREN = 64
+"""From here on CHILDREN leaves out those that have ended."""
 MAX_TEXT = 4_000
 """Characters of a child's words that are relayed."""
 MAX_PART = 256 * 1024
@@ -38,6 +44,7 @@ class Child:
     agent: str
     version: str
     interface: dict[str, str]
+    """Where it is: the card's first interface."""
     task_id: str = ""
     context_id: str = ""
     state: str = "TASK_STATE_SUBMITTED"
@@ -83,6 +90,11 @@ class Relay:
         """One line of our own on what goes on."""
         await self.status(pb.TASK_STATE_WORKING, text)
 
+    async def settled(self, step: str, outcome: str, reason: str) -> None:
+        """What became of a step."""
+        told = {"step": step, "outcome": outcome, "reason": reason[:MAX_TEXT]}
+        await self.status(pb.TASK_STATE_WORKING, f"{step} {outcome}: {reason[:1000]}", {STEP: told})
+
     async def status(
         self,
         state: int,
@@ -103,7 +115,10 @@ class Relay:
     async def opened(self, child: Child) -> None:
         """A child has a task: tell who it is, and keep where it is in the task itself."""
         self.children[child.key] = child
-        everyone = {key: one.record for key, one in self.children.items()}
+        shown = self.children.values()
+        if len(shown) > MAX_CHILDREN:
+            shown = [one for one in shown if one is child or one.state not in ENDED]  # type: ignore[assignment]
+        everyone = {one.key: one.record for one in shown}
         text = f"{child.role} {child.agent} works on {child.step}"
         text += f", round {child.round}" if child.round > 1 else ""
         await self.status(pb.TASK_STATE_WORKING, text, {DELEGATION: child.delegation, CHILDREN: everyone})

@@ -96,7 +96,7 @@ class Schedule:
         return replace(outcome, base=head, commit=onto), onto
 
     async def _tell(self, outcome: Outcome) -> None:
-        await self.team.job.relay.say(f"{outcome.step.id} {outcome.what}: {outcome.reason[:1000]}")
+        await self.team.job.relay.settled(outcome.step.id, outcome.what, outcome.reason)
 
     async def _stop(self) -> None:
         """Let go of what still runs here; the children themselves go on and are found again."""
