@@ -1,24 +1,23 @@
 """Every SQL statement of the outbox. `not_before` decides alone what is due: a lease and a retry both move it into the
-future, and so does waiting behind an earlier notification (PARK); so looking for work touches only what is due.
+future, and so does waiting behind an earlier notification (PARK); so looking for work touches only what is due. The first pending row of a configuration stays the first until it is
+settled, since ids grow in the order of commits; so what was first when looked at may be taken.
 """
 
 from typing import Final
 
-_HEAD: Final = """SELECT e.id FROM outbox e
- WHERE e.task_id = {of}.task_id AND e.config_id = {of}.config_id AND e.state = 0 ORDER BY e.id LIMIT 1"""
-_EARLIER: Final = """EXISTS (SELECT 1 FROM outbox e WHERE e.task_id = outbox.task_id
- AND e.config_id = outbox.config_id AND e.state = 0 AND e.id < outbox.id)"""
 _MINE: Final = "id = :id AND state = 0 AND lease_owner = :sender AND lease_until = :lease_until"
 
-DUE = f"""SELECT o.id, c.url, ({_HEAD.format(of="o")}) FROM outbox o
+DUE = """SELECT o.id, c.url, (SELECT e.id FROM outbox e WHERE e.task_id = o.task_id
+ AND e.config_id = o.config_id AND e.state = 0 ORDER BY e.id LIMIT 1) FROM outbox o
  LEFT JOIN push_config c ON c.task_id = o.task_id AND c.id = o.config_id
  WHERE o.state = 0 AND o.not_before <= :now ORDER BY o.not_before, o.id LIMIT :limit"""
-TAKE = f"""UPDATE outbox SET lease_owner = :sender, lease_until = :until, not_before = :until,
- attempts = attempts + 1 WHERE id = :id AND state = 0 AND not_before <= :now AND NOT {_EARLIER}
+TAKE = """UPDATE outbox SET lease_owner = :sender, lease_until = :until, not_before = :until,
+ attempts = attempts + 1 WHERE id = :id AND state = 0 AND not_before <= :now
  RETURNING id, task_id, config_id, generation, body, traceparent, created, attempts, lease_until,
  (SELECT c.body FROM push_config c WHERE c.task_id = outbox.task_id AND c.id = outbox.config_id AND c.url <> '')"""
-PARK = f"""UPDATE outbox SET not_before = :until WHERE id = :id AND state = 0 AND not_before <= :now
- AND {_EARLIER}"""
+PARK = """UPDATE outbox SET not_before = :until WHERE id = :id AND state = 0 AND not_before <= :now
+ AND EXISTS (SELECT 1 FROM outbox e WHERE e.task_id = outbox.task_id AND e.config_id = outbox.config_id
+ AND e.state = 0 AND e.id < outbox.id)"""
 PUT_OFF = "UPDATE outbox SET not_before = :until WHERE id = :id AND state = 0 AND not_before <= :now"
 DROP_UNWANTED = """DELETE FROM outbox WHERE id = :id AND state = 0 AND NOT EXISTS (SELECT 1 FROM push_config c
  WHERE c.task_id = outbox.task_id AND c.id = outbox.config_id AND c.url <> '')"""

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parley_runtime.push.outbox import Delivery, Outbox
-from parley_runtime.store import UnknownTask
+from parley_runtime.push.sqlite import SqlOutbox
+from parley_runtime.store import Append, NewEvent, NewMessage, UnknownTask
 from parley_runtime.stores.sqlite import SqliteStore
 
 
@@ -248,6 +250,30 @@ async def test_many_for_a_closed_receiver_hide_nobody_elses(task: Any, outbox: O
     assert time.monotonic() - started < 2.0
 
 
+class Interrupted:
+    """A fake for fault injection: something else happens between this store's reading and its writing."""
+
+    def __init__(self, store: SqliteStore, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        self.store, self.meanwhile = store, meanwhile
+        self.read = store.read
+
+    async def write(self, work: Any) -> Any:
+        await self.meanwhile()
+        return await self.store.write(work)
+
+
+async def test_a_notification_whose_turn_comes_while_another_looks_is_not_put_aside(
+    task: Any, store: SqliteStore, outbox: Outbox
+) -> None:
+    pushed = await task(config())
+    await pushed.emit()
+    first = (await lease(outbox))[0]
+    await pushed.emit()
+    late = SqlOutbox(Interrupted(store, lambda: outbox.delivered(first, "s")))
+    assert await lease(late, sender="late") == []
+    assert [d.generation for d in await lease(outbox)] == [2]
+
+
 async def test_places_of_notifications_that_another_sender_got_are_given_back(
     task: Any, store: SqliteStore, outbox: Outbox
 ) -> None:
@@ -277,9 +303,6 @@ def test_whatever_happens_order_is_kept_and_nothing_is_lost(
 
 
 async def _play(actions: list[tuple[str, int]], path: str) -> None:
-    from parley_runtime.push.sqlite import SqlOutbox
-    from parley_runtime.store import Append, NewEvent, NewMessage
-
     store = SqliteStore(f"sqlite:///{path}")
     await store.open()
     outbox = SqlOutbox(store)
