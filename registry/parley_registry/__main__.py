@@ -1,6 +1,7 @@
 """`python -m parley_registry`: one registry process, until it is told to stop."""
 
 import argparse
+import asyncio
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from parley_core import telemetry
 from parley_core.errors import ConfigurationError
+from parley_registry.catalogue import open_record
 from parley_registry.service import create_app
 from parley_registry.settings import RegistrySettings
 
@@ -24,10 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--allow", metavar="CIDR,…", help="private addresses that cards may be fetched from")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     told = vars(parser.parse_args(arguments))
-    telemetry.configure_logging(told.pop("log_level"))
+    log_level = told.pop("log_level")
     given: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
     try:
         settings = RegistrySettings(**given)
+        asyncio.run(_try_store(settings.store))
         app = create_app(settings)
     except ValidationError as error:
         faults = "; ".join(f"{one['loc'][0] if one['loc'] else ''}: {one['msg']}" for one in error.errors())
@@ -42,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"parley_registry: --listen {settings.listen!r} is not host:port; use 127.0.0.1:8420\n"
         )
         return 2
+    telemetry.configure_logging(log_level)
     uvicorn.run(
         app,
         host=host.strip("[]"),
@@ -52,6 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_graceful_shutdown=3,
     )
     return 0
+
+
+async def _try_store(store: str) -> None:
+    """Open the store once beforehand: a failure inside the server would end in a traceback."""
+    record = open_record(store)
+    await record.open()
+    await record.close()
 
 
 if __name__ == "__main__":

@@ -16,18 +16,26 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Door:
-    """ASGI middleware: 401 (or 503, when that cannot be told now) for a call that `authenticator` does not accept."""
+    """ASGI middleware: 401 (or 503, when that cannot be told now) for a call that `authenticator` does not accept,
+    413 for one that announces a body of more than `most` bytes."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, most: int) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
+        headers = _headers(scope)
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or len(length) > 18 or int(length) > self._most:
+            detail = f"the body is larger than the {self._most} bytes that are taken; send a smaller card"
+            await problem(413, "", detail, headers={"connection": "close"})(scope, receive, send)
+            return
         try:
-            await self._authenticator.authenticate(_headers(scope))
+            await self._authenticator.authenticate(headers)
         except Unauthenticated as error:
             challenge = {"www-authenticate": error.challenge}
             await problem(401, "not-allowed", str(error), headers=challenge)(scope, receive, send)

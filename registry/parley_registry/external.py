@@ -7,8 +7,6 @@ from typing import Any
 
 import httpx
 import orjson
-from a2a.client.card_resolver import parse_agent_card
-from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
 from google.protobuf.json_format import MessageToDict, ParseError
 
 from parley_core.guardedhttp import ResponseTooLarge
@@ -20,6 +18,8 @@ from parley_registry.record import Published, Record
 _logger = logging.getLogger(__name__)
 
 FETCH_SECONDS = 5.0
+WELL_KNOWN = "/.well-known/agent-card.json"
+"""Where a server shows its card (specification, section 8.2)."""
 _AT_ONCE = 8
 
 
@@ -43,7 +43,7 @@ class External:
             raise CardUnreachable(f"no card is fetched from there: {error}") from error
         place = httpx.URL(url).copy_with(fragment=None)
         if place.path in ("", "/"):
-            place = place.copy_with(path=AGENT_CARD_WELL_KNOWN_PATH)
+            place = place.copy_with(path=WELL_KNOWN)
         source = str(place)
         return await self._record.publish(await self._fetch(source), instance=None, source=source)
 
@@ -93,6 +93,10 @@ def _modern(card: Any) -> Any:
     """A card of A2A 0.3 in the form of 1.0; any other value as it is."""
     if not isinstance(card, dict) or "supportedInterfaces" in card or "url" not in card:
         return card
+    from a2a.client.card_resolver import (
+        parse_agent_card,  # half of this service's start time, and seldom needed
+    )
+
     try:
         modern = MessageToDict(parse_agent_card(orjson.loads(orjson.dumps(card))))
     except (ParseError, ValueError, KeyError, TypeError, AttributeError):

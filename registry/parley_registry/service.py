@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
@@ -24,6 +25,7 @@ from parley_registry.models import change_json, entry_json, page_json
 from parley_registry.problems import MEDIA_TYPE, install, problem
 from parley_registry.settings import RegistrySettings
 
+_MAX_BODY = MAX_CARD + 16 * 1024
 _PING_SECONDS = 5
 _STUCK_SECONDS = 30
 
@@ -89,13 +91,13 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
         version="1",
         summary="The catalogue of A2A agents: versions, health, search.",
         lifespan=life,
-        max_body_size=MAX_CARD + 16 * 1024,
     )
     install(app)
     app.include_router(_agents(catalogue))
     app.include_router(_search(catalogue))
     app.include_router(_probes(catalogue, metrics))
-    app.add_middleware(Door, authenticator=authenticator)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY)
+    app.add_middleware(Door, authenticator=authenticator, most=_MAX_BODY)
     app.add_middleware(HostGuard, hosts=allowed_hosts(settings.listen, settings.allowed_hosts))
     app.add_middleware(Measured, metrics=metrics)
     return app
