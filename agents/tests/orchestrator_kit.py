@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import WeakSet
 
 import httpx
 import uvicorn
@@ -62,6 +63,8 @@ FILES = {"a.py": "a = 1\n", "b.py": "b = 1\n", "c.py": "c = 1\n"}
 
 # -- servers
 
+_SERVERS: WeakSet[uvicorn.Server] = WeakSet()
+
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, *, lifespan: bool = False) -> AsyncIterator[str]:
@@ -73,6 +76,7 @@ async def serving(app: Any, *, lifespan: bool = False) -> AsyncIterator[str]:
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    _SERVERS.add(server)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(10):
@@ -262,6 +266,7 @@ async def durable_server(
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    _SERVERS.add(server)
     task = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started, "the host is up")
@@ -498,6 +503,15 @@ class Scene:
                 if self.health[one.name] == "down":
                     await registry.withdraw(one.name, one.version, instance.id)
         return url
+
+
+@contextlib.asynccontextmanager
+async def a_scene(durable: Path | None = None) -> AsyncIterator[Scene]:
+    """An empty scene; all that was started in it stops at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield Scene(stack, durable)
+        for server in _SERVERS:  # all at once: each looks at this ten times a second
+            server.should_exit = True
 
 
 @dataclass

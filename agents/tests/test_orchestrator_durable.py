@@ -1,7 +1,6 @@
 """kill -9 of the orchestrator's process: it goes on where it was, and no finished child runs again."""
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ from orchestrator_kit import (
     OrchestratorClient,
     Scene,
     Seen,
+    a_scene,
     append_own_file,
     card,
     codes,
@@ -40,8 +40,8 @@ ENDED = {pb.TASK_STATE_COMPLETED, pb.TASK_STATE_FAILED, pb.TASK_STATE_CANCELED}
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with contextlib.AsyncExitStack() as stack:
-        yield Scene(stack, durable=tmp_path / "agents")
+    async with a_scene(tmp_path / "agents") as scene:
+        yield scene
 
 
 @pytest.fixture

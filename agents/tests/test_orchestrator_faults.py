@@ -1,7 +1,6 @@
 """Agents that fail, vanish, stall or talk nonsense: the task goes on wherever it can, and says why where it cannot."""
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from orchestrator_kit import (
     Call,
     CallFaults,
     Scene,
+    a_scene,
     append_own_file,
     codes,
     deliver_change,
@@ -36,8 +36,8 @@ ONE = plan_of(("a", []))
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    async with contextlib.AsyncExitStack() as stack:
-        yield Scene(stack)
+    async with a_scene() as scene:
+        yield scene
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What a child or the orchestrator asks goes up to the client, and the answer goes down to who asked."""
 
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 from orchestrator_kit import (
     Call,
     Scene,
+    a_scene,
     append_own_file,
     bundle_part,
     codes,
@@ -24,8 +24,8 @@ from parley_agents.snapshot import Snapshot
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    async with contextlib.AsyncExitStack() as stack:
-        yield Scene(stack)
+    async with a_scene() as scene:
+        yield scene
 
 
 @pytest.fixture

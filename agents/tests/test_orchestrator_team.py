@@ -1,6 +1,5 @@
 """A whole task with a scripted team: plan, rounds, taking back, merging, delivering."""
 
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from orchestrator_kit import (
     FILES,
     Call,
     Scene,
+    a_scene,
     append_own_file,
     changed_files,
     codes,
@@ -28,8 +28,8 @@ from parley_agents.workspace import open_workspace
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    async with contextlib.AsyncExitStack() as stack:
-        yield Scene(stack)
+    async with a_scene() as scene:
+        yield scene
 
 
 @pytest.fixture
