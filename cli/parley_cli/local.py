@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from parley_cli.home import Home, try_lock
-from parley_cli.platform import Platform, end, find_process, load, running, supervised
+from parley_cli.platform import Platform, end, find_process, last_line, load, running, supervised
 from parley_core.errors import ParleyError
 
 START_SECONDS = 90.0
@@ -146,10 +146,9 @@ def _until_ready(home: Home, process: "subprocess.Popen[bytes] | None") -> Platf
             raise PlatformError(f"the platform did not start: {reason}")
         time.sleep(_LOOK)
     waiting = [p.name for p in platform.processes.values() if p.phase != "up"] if platform else []
+    said = "".join(f"\n  {name}: {last_line(home.logs / f'{name}.log')}" for name in waiting)
     raise PlatformError(
-        f"the platform is not ready after {START_SECONDS:.0f} s"
-        + (f" (waiting for {', '.join(waiting)})" if waiting else "")
-        + f"; look into {home.logs} or run `parley logs`"
+        f"the platform is not ready after {START_SECONDS:.0f} s{said}\nsee `parley logs` for more"
     )
 
 

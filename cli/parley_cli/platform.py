@@ -4,6 +4,7 @@ import fcntl
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -130,3 +131,12 @@ def _signal(process: psutil.Process, *, kill: bool) -> None:
         process.kill() if kill else process.terminate()
     except psutil.NoSuchProcess:
         pass
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says something, cut to 300 characters."""
+    try:
+        lines = path.read_bytes()[-8192:].decode("utf-8", "replace").splitlines()
+    except OSError:
+        return "it wrote no log"
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it wrote no log")

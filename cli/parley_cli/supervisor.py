@@ -6,6 +6,7 @@ member; if it is killed outright, the members go on and the next `up` or `down` 
 
 import asyncio
 import fcntl
+import json
 import logging
 import os
 import signal
@@ -21,12 +22,14 @@ from typing import IO, TYPE_CHECKING
 import psutil
 
 from parley_cli.home import Home, try_lock
-from parley_cli.platform import Platform, Process, descendants, end, find_process, load, save
+from parley_cli.platform import Platform, Process, descendants, end, find_process, last_line, load, save
 from parley_cli.team import REGISTRY, Member, default_team
 from parley_core.errors import ParleyError
 
 if TYPE_CHECKING:
     import httpx
+
+    from parley_registry.client import RegistryClient
 
 log = logging.getLogger("parley.supervisor")
 
@@ -140,7 +143,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 cwd=self._home.root,
-                env={**os.environ, "PARLEY_HOME": str(self._home.root), **(member.environment or {})},
+                env={**os.environ, "PARLEY_HOME": str(self._home.root)},
                 start_new_session=True,  # a terminal's Ctrl-C is for the command, not for the platform
             )
         self._children[member.name] = child
@@ -163,6 +166,11 @@ class Supervisor:
         from parley_registry.client import RegistryClient, RegistryError, RegistryUnavailable
 
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
+            await self._until_it_answers(http, REGISTRY)
+            async with RegistryClient(self._platform.registry, timeout=2.0) as registry:
+                for member in self._members.values():
+                    if member.card:
+                        await _forget_changed(registry, member.card)
             for name in self._members:
                 await self._until_it_answers(http, name)
                 self._show(replace(self._platform.processes[name], phase="up"))
@@ -225,6 +233,27 @@ class Supervisor:
         return self._home.logs / f"{name}.log"
 
 
+async def _forget_changed(registry: "RegistryClient", path: Path) -> None:
+    """Delete a version of ours from the catalogue when its card is now another one: a published version does
+    not change, but after an update of Parley itself ours may have."""
+    from a2a.types import AgentCard
+    from google.protobuf.json_format import ParseDict
+
+    from parley_registry.client import RegistryError
+
+    card = ParseDict(json.loads(await asyncio.to_thread(path.read_bytes)), AgentCard())
+    try:
+        kept = (await registry.get(card.name, card.version)).card
+        for one in (card, kept):
+            del one.supported_interfaces[:]
+            del one.signatures[:]
+        if kept != card:
+            log.info("%s %s has another card than before", card.name, card.version)
+            await registry.delete(card.name, card.version)
+    except RegistryError as error:
+        log.debug("%s: %s", card.name, error)
+
+
 def clear(platform: Platform | None) -> None:
     """End members that outlived their supervisor (it was killed): two of each must not run."""
     found = [find_process(p.pid, p.created) for p in platform.processes.values()] if platform else []
@@ -237,15 +266,6 @@ def _appended(path: Path) -> IO[bytes]:
         if path.stat().st_size > LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))
     return path.open("ab")
-
-
-def last_line(path: Path) -> str:
-    """The last line of a log that says something, cut to 300 characters."""
-    try:
-        lines = path.read_bytes()[-8192:].decode("utf-8", "replace").splitlines()
-    except OSError:
-        return "it wrote no log"
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it wrote no log")
 
 
 def _how(code: int) -> str:

@@ -1,7 +1,6 @@
 """The processes that make up an embedded platform, and how each is started."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +24,8 @@ class Member:
     name: str
     command: tuple[str, ...]
     skill: str = ""
-    environment: Mapping[str, str] | None = None
+    card: Path | None = None
+    """The card it publishes."""
 
     def arguments(self, home: Home, port: int, registry: str) -> list[str]:
         """The command line of this member on a port of 127.0.0.1."""
@@ -39,12 +39,13 @@ class Member:
 
 
 def _host(role: str, executor: str, skill: str) -> Member:
+    card = _folder("parley_agents") / role / "card.json"
     command = (
         *(sys.executable, "-m", "parley_cli.main", "host", f"parley_agents.{role}:{executor}"),
-        *("--card", str(_folder("parley_agents") / role / "card.json").replace("{", "{{").replace("}", "}}")),
+        *("--card", str(card).replace("{", "{{").replace("}", "}}")),
         *("--listen", "{listen}", "--store", "{store}", "--registry", "{registry}"),
     )
-    return Member(role, command, skill)
+    return Member(role, command, skill, card)
 
 
 def _folder(package: str) -> Path:
