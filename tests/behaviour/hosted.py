@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Agent:
-    """A hosted agent's process and where it is reached."""
+    """A hosted agent, where it is reached, and its process (which may host others too)."""
 
     port: int
     grpc_port: int
@@ -53,23 +54,32 @@ class Agent:
             return False
 
 
-def start(home: Path, card: str, store: str, **settings: str) -> Agent:
-    """Start a process that hosts the executor of these tests under one of their cards."""
-    port, grpc_port = free_port(), free_port()
-    log = home / f"{card}-{port}.log"
-    env = os.environ | {
-        "PARLEY_LISTEN": f"127.0.0.1:{port}",
-        "PARLEY_GRPC": f"127.0.0.1:{grpc_port}",
-        "PARLEY_STORE": f"sqlite:///{home / store}",
-        "PARLEY_PUSH_ALLOW": "127.0.0.0/8",
-        "PARLEY_CANCEL_WAIT": "5",
-        "PARLEY_MAX_BODY_BYTES": "300000",
-        **settings,
-    }
-    command = [sys.executable, str(_HERE / "agent_process.py"), card]
+def start(home: Path, store: str, cards: dict[str, dict[str, str]]) -> dict[str, Agent]:
+    """Start one process that hosts the executor of these tests under the cards named, each with settings of
+    its own, and the stores at `store` (with {} for the card)."""
+    log = home / f"{'-'.join(cards)}-{uuid.uuid4()}.log"
+    ports = {name: (free_port(), free_port()) for name in cards}
+    described = [
+        [
+            settings.pop("card", name),
+            {
+                "listen": f"127.0.0.1:{ports[name][0]}",
+                "grpc": f"127.0.0.1:{ports[name][1]}",
+                "store": f"sqlite:///{home / store.format(name)}",
+                "push_allow": "127.0.0.0/8",
+                "cancel_wait": "5",
+                "max_body_bytes": "300000",
+                "drain": "0.5",
+                **settings,
+            },
+        ]
+        for name, settings in cards.items()
+    ]
+    command = [sys.executable, str(_HERE / "agent_process.py"), json.dumps(described)]
+    env = os.environ | {"OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false"}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
-    return Agent(port, grpc_port, process, log)
+    return {name: Agent(port, grpc_port, process, log) for name, (port, grpc_port) in ports.items()}
 
 
 class Issuer:
@@ -81,9 +91,9 @@ class Issuer:
         path = home / "jwks.json"
         path.write_text(json.dumps({"keys": [jwk | {"kid": "k", "alg": "ES256", "use": "sig"}]}))
         self.settings = {
-            "PARLEY_AUTH_ISSUER": "https://issuer.example",
-            "PARLEY_AUTH_AUDIENCE": "agents",
-            "PARLEY_AUTH_JWKS": str(path),
+            "auth_issuer": "https://issuer.example",
+            "auth_audience": "agents",
+            "auth_jwks": str(path),
         }
 
     def token(self, subject: str) -> str:
@@ -102,12 +112,13 @@ def agents(home: Path, issuer: Issuer) -> Iterator[dict[str, Agent]]:
     """Two replicas ("one", "two") of the full agent on one file, one of each other card, and a full one that
     wants tokens ("guarded")."""
     running = {
-        "one": start(home, "full", "full.db"),
-        "two": start(home, "full", "full.db"),
-        "modest": start(home, "modest", "modest.db"),
-        "strict": start(home, "strict", "strict.db"),
-        "promising": start(home, "promising", "promising.db"),
-        "guarded": start(home, "full", "guarded.db", **issuer.settings),
+        **start(home, "replicas.db", {"one": {"card": "full"}}),
+        **start(home, "replicas.db", {"two": {"card": "full"}}),
+        **start(
+            home,
+            "{}.db",
+            {"modest": {}, "strict": {}, "promising": {}, "guarded": {"card": "full", **issuer.settings}},
+        ),
     }
     try:
         deadline = time.monotonic() + 60
@@ -141,11 +152,15 @@ class Alternating:
             await client.close()
 
 
+@cache
+def _served_card(url: str) -> pb.AgentCard:
+    return parse_agent_card(httpx.get(f"{url}/.well-known/agent-card.json").json())
+
+
 async def connect(agent: Agent, binding: str, version: str = "1.0", *, streaming: bool = False) -> Client:
     """The SDK's own client of an agent, made from the card it serves, held to one binding and version."""
-    async with httpx.AsyncClient() as http:
-        document = (await http.get(f"{agent.url}/.well-known/agent-card.json")).json()
-    card = parse_agent_card(document)
+    card = pb.AgentCard()
+    card.CopyFrom(_served_card(agent.url))
     kept = [
         i for i in card.supported_interfaces if (i.protocol_binding, i.protocol_version) == (binding, version)
     ]
@@ -155,7 +170,7 @@ async def connect(agent: Agent, binding: str, version: str = "1.0", *, streaming
     config = ClientConfig(
         streaming=streaming,
         supported_protocol_bindings=[binding],
-        httpx_client=httpx.AsyncClient(timeout=20, headers={"A2A-Version": version}),
+        httpx_client=httpx.AsyncClient(timeout=20, headers={"A2A-Version": version}, verify=False),
         grpc_channel_factory=grpc.aio.insecure_channel,
     )
     return ClientFactory(config).create(card)

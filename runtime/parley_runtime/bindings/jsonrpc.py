@@ -120,8 +120,6 @@ class JsonRpcBinding(JsonRpcDispatcher):
         method = ""
         try:
             body = await read_body(scope, receive, self._max_body_bytes)
-            if not body:
-                raise MediaTypeError("The body is empty; send a JSON-RPC request as application/json")
             call = _envelope(parse_json(body))
             request_id, method = call.id, call.method
             parent = parse_traceparent(header(scope, b"traceparent").decode("latin-1"))

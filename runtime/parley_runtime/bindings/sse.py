@@ -117,6 +117,7 @@ class EventStreams:
                 if batch:
                     await stream.write(frames(framing, batch))
                     stream.last = loop.time()
+                del batch  # while the stream is idle nothing holds on to what it sent
         except asyncio.CancelledError:
             if not stream.gone or task.uncancel():
                 raise

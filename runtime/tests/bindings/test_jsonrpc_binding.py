@@ -147,7 +147,7 @@ async def test_other_verbs_and_media_types_are_turned_away(served: Any) -> None:
         refused = await served.client.post("/a2a/jsonrpc", content=body, headers=content_type)
         assert refused.status_code == 415
     empty = await served.client.post("/a2a/jsonrpc", headers={"content-type": "application/json"})
-    assert error_of(empty)["code"] == -32600
+    assert error_of(empty)["code"] == -32700
     accepted = await served.client.post(
         "/a2a/jsonrpc", content=body, headers={"content-type": "Application/JSON; charset=utf-8"}
     )
