@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         JobEnded,
         JobStarted,
         PlanReady,
+        StepAgain,
         StepEnded,
         StepUpdate,
     )
@@ -30,6 +31,7 @@ __all__ = [
     "JobStarted",
     "Parley",
     "PlanReady",
+    "StepAgain",
     "StepEnded",
     "StepUpdate",
     "run_sync",

@@ -10,10 +10,12 @@ from parley_cli.events import (
     JobEnded,
     JobStarted,
     PlanReady,
+    StepAgain,
     StepEnded,
     StepUpdate,
 )
 
+_TITLES = {"plan": "Plan", "final": "Final check of the whole change"}
 ENDED = frozenset({"completed", "failed", "canceled", "rejected"})
 
 
@@ -43,6 +45,8 @@ class Step:
     planned: bool = False
     outcome: str = ""
     reason: str = ""
+    again: list[str] = field(default_factory=list)
+    """Why each further round was begun."""
     works: dict[tuple[str, int, str], Work] = field(default_factory=dict)
 
     @property
@@ -86,6 +90,8 @@ class Board:
         elif isinstance(event, StepEnded):
             step = self._step(event.step)
             step.outcome, step.reason = event.outcome, event.reason
+        elif isinstance(event, StepAgain):
+            self._step(event.step).again.append(event.reason)
         elif isinstance(event, AgentStatus):
             self._say(event)
         elif isinstance(event, InputRequired):
@@ -96,7 +102,7 @@ class Board:
             self.question = None
 
     def _step(self, name: str) -> Step:
-        return self._steps.setdefault(name, Step(name, name))
+        return self._steps.setdefault(name, Step(name, _TITLES.get(name, name)))
 
     def _work(self, event: StepUpdate) -> None:
         works = self._step(event.step).works

@@ -22,6 +22,7 @@ MAX_TEXT = 4_000
 """Characters kept of any text that an agent says."""
 MAX_STEPS = 500
 _SETTLED = re.compile(r"^([a-z0-9][a-z0-9-]*) (accepted|unchanged|done|dropped|skipped): (.*)$", re.DOTALL)
+_AGAIN = re.compile(r"^([a-z0-9][a-z0-9-]*): another round, because (.*)$", re.DOTALL)
 _TAKEN_BACK = re.compile(r"^([a-z0-9][a-z0-9-]*) is (taken back), (.*)$", re.DOTALL)
 """How the orchestrator says what became of a step."""
 
@@ -93,6 +94,15 @@ class StepEnded(Event):
     kind: ClassVar[str] = "step-ended"
     step: str
     outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepAgain(Event):
+    """A step goes into another round, because of what review or tests hold against its change."""
+
+    kind: ClassVar[str] = "step-again"
+    step: str
     reason: str
 
 
@@ -233,6 +243,8 @@ class Story:
         if found and any(step.id == found[1] for step in self._plan):
             outcome = "dropped" if found[2] == "taken back" else found[2]
             return StepEnded(job=self.job, at=at, step=found[1], outcome=outcome, reason=found[3])
+        if again := _AGAIN.match(text):
+            return StepAgain(job=self.job, at=at, step=again[1], reason=again[2])
         return AgentStatus(job=self.job, at=at, text=text)
 
     def _step(self, told: object, at: float) -> list[Event]:

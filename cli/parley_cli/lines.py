@@ -12,10 +12,11 @@ from parley_cli.events import (
     JobEnded,
     JobStarted,
     PlanReady,
+    StepAgain,
     StepEnded,
     StepUpdate,
 )
-from parley_cli.render import clean, duration, shown
+from parley_cli.render import clean, duration, has_change, shown
 
 
 class PlainLines:
@@ -42,6 +43,8 @@ class PlainLines:
             return [(_who(event.role, event.step), event.state + number)]
         if isinstance(event, StepEnded):
             return [(clean(event.step, 28), f"{event.outcome}: {clean(event.reason, 160)}")]
+        if isinstance(event, StepAgain):
+            return [(clean(event.step, 28), f"another round: {clean(event.reason, 160)}")]
         if isinstance(event, AgentStatus):
             return [(_who(event.role, event.step) if event.step else "parley", clean(event.text, 160))]
         if isinstance(event, ArtifactReady):
@@ -60,7 +63,7 @@ class PlainLines:
         if ended.out_dir:
             place = shown(ended.out_dir)
             rows.append(("parley", f"wrote {', '.join(ended.files)} to {place}"))
-            if "change.patch" in ended.files:
+            if has_change(ended):
                 rows.append(("parley", f"apply it with: git apply {place}/change.patch"))
         return rows
 

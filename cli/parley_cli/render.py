@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from parley_cli.board import Board, Step, Work
-from parley_cli.events import Event
+from parley_cli.events import Event, JobEnded
 
 _ICONS = {
     "accepted": ("✓", "green"),
@@ -30,7 +30,6 @@ _STATES = {
     "rejected": ("✗", "red"),
     "canceled": ("✗", "yellow"),
 }
-_WORDS = {"dropped": "taken back", "unchanged": "nothing to change", "skipped": "skipped"}
 _PANEL_LINES = 6
 
 
@@ -118,7 +117,7 @@ def _steps(steps: list[Step], now: float, room: int, spinner: Spinner) -> Render
     """A line for each step, more for those at work. What does not fit is counted instead of shown."""
     table = Table.grid(padding=(0, 1))
     table.add_column(width=2, justify="right")
-    table.add_column(min_width=24, max_width=48, no_wrap=True, overflow="ellipsis")
+    table.add_column(min_width=24, max_width=44, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1)
     busy = [step for step in steps if step.active]
     settled = [step for step in steps if not step.active and not step.waiting]
@@ -142,19 +141,27 @@ def _rows(table: Table, step: Step, now: float, spinner: Spinner) -> None:
         table.add_row(Text("·", style="dim"), Text(clean(step.title, 80), style="dim"), "")
         return
     if step.active:
-        table.add_row(
-            spinner, title, _who(step, now, [w for w in step.works.values() if w not in step.active])
-        )
+        done = [work for work in step.works.values() if work not in step.active]
+        table.add_row(spinner, title, _who(step, now, done))
+        _reasons(table, step)
         for work in step.active:
             table.add_row("", _active(work, now), Text(clean(work.said, 100), style="dim"))
         return
     icon, style = _ICONS.get(step.outcome, ("✓", "green") if not _failed(step) else ("✗", "red"))
     who = _who(step, now, list(step.works.values()))
-    if step.outcome in _WORDS:
-        who.append(f"  {_WORDS[step.outcome]}", style="yellow" if step.outcome != "unchanged" else "dim")
-        if step.outcome != "unchanged":
-            who.append(f": {clean(step.reason, 160)}", style="dim")
+    if step.outcome == "unchanged":
+        who.append("  nothing to change", style="dim")
     table.add_row(Text(icon, style=style), title, who)
+    _reasons(table, step)
+    if step.outcome in ("dropped", "skipped"):
+        word = "taken back" if step.outcome == "dropped" else "skipped"
+        table.add_row("", "", Text(f"{word}: {clean(step.reason, 160)}", style="yellow"))
+
+
+def _reasons(table: Table, step: Step) -> None:
+    """Why there was another round."""
+    for number, reason in enumerate(step.again, start=2):
+        table.add_row("", "", Text(f"[{number}] because: {clean(reason, 90)}", style="yellow"))
 
 
 def _active(work: Work, now: float) -> Text:
@@ -210,15 +217,22 @@ def summary(board: Board) -> RenderableType:
     if ended.out_dir:
         place = shown(ended.out_dir)
         body.append("\n\n")
-        for name in ended.files:
-            body.append(f"{place}/{name}\n", style="dim")
-        if "change.patch" in ended.files:
+        body.append("result     ", style="bold")
+        body.append(f"{place}/  ", style="cyan")
+        body.append("  ".join(ended.files), style="dim")
+        if has_change(ended):
             body.append("\napply it   ", style="bold")
             body.append(f"git apply {place}/change.patch", style="cyan")
-            body.append("\nread why   ", style="bold")
-            body.append(f"less {place}/report.md", style="cyan")
+        body.append("\nread why   ", style="bold")
+        body.append(f"less {place}/report.md", style="cyan")
     title = "[bold green]verified[/]" if ended.verified else f"[bold yellow]not verified[/] ({ended.state})"
     return Panel(body, title=title, title_align="left", border_style="green" if ended.verified else "yellow")
+
+
+def has_change(ended: JobEnded) -> bool:
+    """Whether there is a patch with something in it."""
+    patch = Path(ended.out_dir) / "change.patch"
+    return "change.patch" in ended.files and patch.exists() and patch.stat().st_size > 0
 
 
 def shown(path: str) -> str:
@@ -227,6 +241,11 @@ def shown(path: str) -> str:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         return path
+
+
+def console() -> Console:
+    """For tables and trees: as wide as the terminal, or as the longest line where there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def on_terminal() -> bool:

@@ -182,7 +182,7 @@ def _label(traced: Traced, start: float, name: str) -> Any:
     ends = [span.ended for span in traced.works if span.ended is not None]
     if ends and traced.accepted:
         line.append(f"  {duration(max(ends) - traced.accepted)}", style="cyan")
-    line.append(f"  {traced.state}  {traced.events} events  task {clean(traced.task, 40)}", style="dim")
+    line.append(f"  {traced.state}  {traced.events} events  task {clean(traced.task[:8])}", style="dim")
     if traced.takeovers:
         line.append(f"  {traced.takeovers} takeovers", style="yellow")
     return line

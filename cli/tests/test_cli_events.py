@@ -15,6 +15,7 @@ from parley_cli.events import (
     JobEnded,
     JobStarted,
     PlanReady,
+    StepAgain,
     StepEnded,
     StepUpdate,
     Story,
@@ -88,6 +89,7 @@ def test_what_became_of_a_step_is_an_event_of_its_own() -> None:
         plan_artifact(),
         status("unused accepted: tests pass"),
         status("idioms is taken back, because of the whole: tests break"),
+        status("unused: another round, because 6 broken"),
         status("elsewhere accepted: not a step"),
     )
     ended = [e for e in events if isinstance(e, StepEnded)]
@@ -95,6 +97,7 @@ def test_what_became_of_a_step_is_an_event_of_its_own() -> None:
         ("unused", "accepted", "tests pass"),
         ("idioms", "dropped", "because of the whole: tests break"),
     ]
+    assert [(e.step, e.reason) for e in events if isinstance(e, StepAgain)] == [("unused", "6 broken")]
     assert [e.text for e in events if isinstance(e, AgentStatus)] == ["elsewhere accepted: not a step"]
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from parley_cli.events import AgentStatus, JobEnded, JobStarted, PlannedStep, PlanReady, StepEnded, StepUpdate
+from parley_cli.events import (
+    AgentStatus,
+    JobEnded,
+    JobStarted,
+    PlannedStep,
+    PlanReady,
+    StepAgain,
+    StepEnded,
+    StepUpdate,
+)
 from parley_cli.lines import JsonLines, PlainLines
 from parley_cli.render import Screen, clean, duration
 
@@ -23,6 +32,7 @@ def story(text: str) -> list:
         StepUpdate(job="j1", at=now + 1, state="working", version="1", skill="edit-code", child="k", **who),
         AgentStatus(job="j1", at=now + 1, text=text, **who),
         StepUpdate(job="j1", at=now + 2, state="completed", version="1", skill="edit-code", child="k", **who),
+        StepAgain(job="j1", at=now + 2, step="s1", reason=text),
         StepEnded(job="j1", at=now + 2, step="s1", outcome="dropped", reason=text),
         JobEnded(job="j1", at=now + 3, state="completed", verified=True, summary=text, notes=(text,)),
     ]
@@ -44,7 +54,8 @@ def test_json_lines_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) ->
         lines.take(event)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["event"] for row in rows] == [
-        "job-started", "plan-ready", "step-update", "agent-status", "step-update", "step-ended", "job-ended",
+        "job-started", "plan-ready", "step-update", "agent-status", "step-update",
+        "step-again", "step-ended", "job-ended",
     ]  # fmt: skip
 
 
@@ -56,6 +67,7 @@ def test_the_picture_of_a_run_is_saved_without_anything_of_theirs_in_it(tmp_path
     assert "<svg" in picture
     assert "\x1b" not in picture
     assert "taken&#160;back" in picture
+    assert "because" in picture
     assert "[bold]x[/]" in picture.replace("&#160;", " ")
 
 

@@ -148,11 +148,10 @@ def entry_json(entry: "Entry") -> dict[str, Any]:
 
 
 def _table(entries: "list[Entry]", notes: list[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from parley_cli.render import clean
+    from parley_cli.render import clean, console
 
     table = Table(box=None, pad_edge=False)
     for column in ("agent", "version", "health", "skills", ""):
@@ -161,4 +160,4 @@ def _table(entries: "list[Entry]", notes: list[str]) -> None:
         skills = ", ".join(skill.id for skill in entry.card.skills)
         cells = (entry.name, entry.version, entry.health, skills, note)
         table.add_row(*(Text(clean(cell, 120)) for cell in cells))
-    Console().print(table)
+    console().print(table)

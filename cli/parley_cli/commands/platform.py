@@ -60,8 +60,9 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             + (f" (last: {platform.failed})" if platform and platform.failed else "")
         )
         raise typer.Exit(1)
-    from rich.console import Console
     from rich.table import Table
+
+    from parley_cli.render import console
 
     table = Table(box=None, pad_edge=False)
     for column in ("process", "state", "pid", "memory", "restarts", "url"):
@@ -78,7 +79,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             str(one.restarts),
             one.url,
         )
-    Console().print(table)
+    console().print(table)
     if not alive:
         typer.echo("its supervisor was killed: `parley down` clears up, `parley up` starts again", err=True)
     elif not home.kept.exists():

@@ -61,23 +61,22 @@ async def _list(home: "Home", agent: str, limit: int, as_json: bool, registry: s
         for task in page.tasks:
             _put(task)
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from parley_cli.events import state_name
     from parley_cli.jobs import Jobs
-    from parley_cli.render import clean
+    from parley_cli.render import clean, console
 
     texts = {job.task: job.text for job in Jobs(home).all()}
     table = Table(box=None, pad_edge=False)
     for column in ("task", "state", "since", "what"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column != "what")
     for task in page.tasks:
         since = task.status.timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S") + " UTC"
         cells = (task.id, state_name(task.status.state), since, texts.get(task.id, ""))
         table.add_row(*(Text(clean(cell, 80)) for cell in cells))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -129,6 +128,7 @@ def show(
 
 async def _trace(home: "Home", task: str, agent: str, as_json: bool, registry: str) -> None:
     from parley_cli.lines import put_json
+    from parley_cli.render import console
     from parley_cli.trace import read, tree
 
     async with _remote(home, task, agent, registry) as (remote, task_id):
@@ -136,9 +136,8 @@ async def _trace(home: "Home", task: str, agent: str, as_json: bool, registry: s
     if as_json:
         put_json(found.to_json())
         return
-    from rich.console import Console
 
-    Console(highlight=False).print(tree(found))
+    console().print(tree(found), soft_wrap=True)
 
 
 @app.command()
