@@ -6,7 +6,7 @@ It is derived from the record and kept in memory, so it serves any backend of th
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -25,11 +25,14 @@ MAX_RANKED = 5000
 
 _WEIGHTS = (("name", 4.0), ("skills", 3.0), ("about", 1.0))
 _MAX_WORDS = 8
-_EXPANSIONS = 8
+_EXPANSIONS = 6
 """Words that the last word, if it is the beginning of others, stands for besides itself: the most frequent ones."""
 _FEW = 512
 """Matches up to which ranking them alone is cheaper than ranking all that have the words."""
 _STRETCH = 2048
+
+_Criterion = tuple[str, tuple[str, ...]]
+"""A facet, and the values of which one must be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """The documents a query matches, how many have its words whatever the other criteria, what each word stands
-    for, and the facets."""
+    """The documents a query matches, how many do whatever their health, what each word stands for, the values of
+    which one must be had for each of the other criteria, and the facets."""
 
     documents: BitMap
     having: int
     words: Sequence[Sequence[str]]
+    criteria: Sequence["_Criterion"]
     facets: dict[str, dict[str, int]]
 
 
@@ -71,6 +75,7 @@ class Index:
         schema = tantivy.SchemaBuilder()
         for field, _ in _WEIGHTS:
             schema.add_text_field(field, tokenizer_name="parley", index_option="freq")
+        schema.add_text_field("value", tokenizer_name="raw", index_option="basic")
         schema.add_unsigned_field("id", indexed=True, fast=True)
         self._schema = schema.build()
         self._ranker = tantivy.Index(self._schema)
@@ -129,6 +134,8 @@ class Index:
             "I", [self._values.add(facet, value, number) for facet, value in document.values]
         )
         ranked = tantivy.Document(name=document.name, skills=document.skills, about=document.about)
+        for facet, value in document.values:
+            ranked.add_text("value", _term(facet, value))
         ranked.add_unsigned("id", number)
         self._writer.add_document(ranked)
         self._dirty = True
@@ -209,38 +216,18 @@ class Index:
         words = self._expanded(query.text)
         having = self._alive
         if query.text.strip():
-            groups = sorted(
-                (BitMap.union(BitMap(), *(self._words[word] for word in group)) for group in words), key=len
-            )
-            having = reduce(BitMap.intersection, groups) if groups else BitMap()
-        documents = reduce(BitMap.intersection, sorted(self._criteria(query), key=len), having)
-        match = _Match(documents, len(having), words, self._values.count(documents, FACETS, self._values_of))
+            groups = [BitMap.union(BitMap(), *(self._words[word] for word in group)) for group in words]
+            having = reduce(BitMap.intersection, sorted(groups, key=len)) if groups else BitMap()
+        criteria = _criteria(query)
+        for facet, accepted in criteria:
+            having = having & BitMap.union(*(self._values.having(facet, value) for value in accepted))
+        documents = having & self._values.having("health", query.health) if query.health else having
+        facets = self._values.count(documents, FACETS, self._values_of)
+        match = _Match(documents, len(having), words, criteria, facets)
         if len(self._matched) >= 256:
             self._matched.clear()
         self._matched[query] = match
         return match
-
-    def _criteria(self, query: Query) -> Iterator[BitMap]:
-        for facet, wanted in (
-            ("skill", query.skill),
-            ("tag", query.tag),
-            ("capability", query.capability),
-            ("provider", query.provider),
-            ("health", query.health),
-        ):
-            if wanted:
-                yield self._values.having(facet, wanted)
-        for facet, mode in (("inputMode", query.input_mode), ("outputMode", query.output_mode)):
-            if mode:
-                mode = media_type(mode)
-                accepted = (mode, f"{mode.partition('/')[0]}/*", "*/*")
-                yield BitMap.union(*(self._values.having(facet, one) for one in accepted))
-        if query.binding and query.protocol_version:
-            yield self._values.having(INTERFACE, f"{query.binding} {query.protocol_version}")
-        elif query.binding:
-            yield self._values.having("binding", query.binding)
-        elif query.protocol_version:
-            yield self._values.having("protocolVersion", query.protocol_version)
 
     def _expanded(self, text: str) -> list[list[str]]:
         """For each word of the text, the indexed words it stands for: itself, and for the last one, while it may
@@ -301,15 +288,13 @@ class Index:
         """Hits by score. A page begins after the hit that the one before ended with, or if that is gone, after its score."""
         skip = after.rank if after else 0
         wanted = min(skip + limit, MAX_RANKED, len(within))
-        ranking = self._ranking(match.words)
-        if match.having <= 4 * _FEW:
-            ranked = self._top(ranking, match.having, within)
-        elif len(within) <= _FEW:
+        ranking = self._ranking(match)
+        ask = min(match.having, wanted * match.having // len(within) * 5 // 4 + limit)
+        if len(within) <= _FEW and ask > 4 * _FEW:
             alone = Ranking.const_score_query(Ranking.term_set_query(self._schema, "id", list(within)), 0.0)
             ranking = Ranking.boolean_query([(Occur.Must, ranking), (Occur.Must, alone)])
             ranked = self._top(ranking, len(within) + 1, within)
         else:
-            ask = wanted * match.having // len(within) * 5 // 4 + limit
             ranked = self._top(ranking, ask, within)
             while len(ranked) < wanted and ask < match.having:
                 ask *= 4
@@ -333,22 +318,53 @@ class Index:
             if isinstance(number, int) and number in within
         ]
 
-    def _ranking(self, words: Iterable[Iterable[str]]) -> Ranking:
-        groups = []
-        for group in words:
-            terms = [
-                (
-                    Occur.Should,
-                    Ranking.boost_query(
-                        Ranking.term_query(self._schema, field, word, "freq"),
-                        weight if place == 0 else weight / 2,
-                    ),
-                )
-                for place, word in enumerate(group)
-                for field, weight in _WEIGHTS
+    def _ranking(self, match: "_Match") -> Ranking:
+        parts = []
+        for group in match.words:
+            terms = []
+            for place, word in enumerate(group):
+                for field, weight in _WEIGHTS:
+                    term = Ranking.term_query(self._schema, field, word, "freq")
+                    terms.append(
+                        (Occur.Should, Ranking.boost_query(term, weight if place == 0 else weight / 2))
+                    )
+            parts.append((Occur.Must, Ranking.boolean_query(terms)))
+        for facet, accepted in match.criteria:
+            had = [
+                (Occur.Should, Ranking.term_query(self._schema, "value", _term(facet, value), "basic"))
+                for value in accepted
             ]
-            groups.append((Occur.Must, Ranking.boolean_query(terms)))
-        return Ranking.boolean_query(groups)
+            one = had[0][1] if len(had) == 1 else Ranking.boolean_query(had)
+            parts.append((Occur.Must, Ranking.const_score_query(one, 0.0)))
+        return Ranking.boolean_query(parts)
+
+
+def _criteria(query: Query) -> list["_Criterion"]:
+    """The criteria besides words and health. A media type is had by who accepts all of its kind, too."""
+    found: list[_Criterion] = []
+    for facet, wanted in (
+        ("skill", query.skill),
+        ("tag", query.tag),
+        ("capability", query.capability),
+        ("provider", query.provider),
+    ):
+        if wanted:
+            found.append((facet, (wanted,)))
+    for facet, mode in (("inputMode", query.input_mode), ("outputMode", query.output_mode)):
+        if mode:
+            mode = media_type(mode)
+            found.append((facet, tuple(dict.fromkeys((mode, f"{mode.partition('/')[0]}/*", "*/*")))))
+    if query.binding and query.protocol_version:
+        found.append((INTERFACE, (f"{query.binding} {query.protocol_version}",)))
+    elif query.binding:
+        found.append(("binding", (query.binding,)))
+    elif query.protocol_version:
+        found.append(("protocolVersion", (query.protocol_version,)))
+    return found
+
+
+def _term(facet: str, value: str) -> str:
+    return f"{facet} {value.casefold()}"
 
 
 def _by_name(key: Key) -> tuple[str, str, str]:
