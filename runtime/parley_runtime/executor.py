@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ from parley_runtime.store import (
     ERROR,
     INTERRUPTED,
     Append,
+    Appended,
     Bus,
     LoggedEvent,
     NewEvent,
@@ -43,8 +44,11 @@ class TaskLog(EventQueue):
     refuses an append because another worker holds the task.
     """
 
-    def __init__(self, store: Store, bus: Bus, work: Work, fold: TaskFold) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, work: Work, fold: TaskFold, pushed: Callable[[], None] = lambda: None
+    ) -> None:
         self.fold = fold
+        self._pushed = pushed
         self.lost = False
         self.muted = False
         self._store = store
@@ -127,16 +131,18 @@ class TaskLog(EventQueue):
         self._in_flight += 1
         self._store.append(append).add_done_callback(self._committed)
 
-    def _committed(self, future: "asyncio.Future[Sequence[LoggedEvent]]") -> None:
+    def _committed(self, future: "asyncio.Future[Appended]") -> None:
         self._in_flight -= 1
         if future.cancelled() or future.exception() is not None:
             self._failure = future.exception() if not future.cancelled() else asyncio.CancelledError()
             self._pending.clear()
-        elif not future.result():
+        elif not (appended := future.result()).events:
             self.lost = True
             self._pending.clear()
         else:
-            self._publish(future.result())
+            self._publish(appended.events)
+            if appended.pushes:
+                self._pushed()
             if self._pending:
                 self._send()
         if self._idle is not None and (not self._in_flight or self.lost or self._failure):

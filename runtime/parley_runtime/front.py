@@ -16,7 +16,7 @@ from a2a.server.request_handlers.request_handler import RequestHandler
 from a2a.types import a2a_pb2 as pb
 from a2a.utils import errors as a2a
 from a2a.utils.task import apply_history_length
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 
 from parley_core.telemetry import current_trace, new_trace
 from parley_runtime import metrics, rules
@@ -39,10 +39,12 @@ from parley_runtime.store import (
     Subscription,
     TaskEnded,
     TaskFilter,
+    TooManyConfigs,
     UnknownTask,
     Work,
 )
 from parley_runtime.task import fold, submitted
+from parley_runtime.wire import task_json
 
 _FIRST_EVENT = 5.0
 """Seconds a stream waits for its first event before it is opened without one; until then an error is a plain error."""
@@ -215,7 +217,7 @@ class Front(RequestHandler):
         rules.require_push(self.card)
         config = request.configuration.task_push_notification_config
         rules.require_text(config.url, "configuration.taskPushNotificationConfig.url")
-        config.id = config.id or str(uuid.uuid4())
+        config.id = config.id or task_id  # as the SDK: sent with every message it stays one configuration
         config.task_id = task_id
         await self._push.check(config)
         return config.SerializeToString()
@@ -326,7 +328,7 @@ class Front(RequestHandler):
         assert task is not None
         if params is not None:
             task = apply_history_length(task, params.configuration)
-        body = orjson.dumps({"task": MessageToDict(task)})
+        body = orjson.dumps({"task": task_json(task)})
         yield [LoggedEvent(stored.generation, body, stored.state, time.time(), 0)]
         if stored.state in ENDED:
             return
@@ -383,7 +385,7 @@ class Front(RequestHandler):
         rules.require_text(params.url, "url")
         config = pb.TaskPushNotificationConfig()
         config.CopyFrom(params)
-        config.id = config.id or str(uuid.uuid4())
+        config.id = config.id or config.task_id
         await self._push.check(config)
         return await self._push.set(owner, config)
 
@@ -450,6 +452,8 @@ def _protocol_error(error: BaseException) -> BaseException:
             return a2a.UnsupportedOperationError(message=str(error))
         case ContextMismatch():
             return rules.invalid("message.contextId", str(error))
+        case TooManyConfigs():
+            return rules.invalid("configuration.taskPushNotificationConfig", str(error))
         case MessageIdReused():
             return rules.invalid("message.messageId", str(error))
     return error
@@ -517,7 +521,7 @@ def _shortened(
         return events
     task = apply_history_length(ParseDict(orjson.loads(events[0].body)["task"], pb.Task()), config)
     head = events[0]
-    body = orjson.dumps({"task": MessageToDict(task)})
+    body = orjson.dumps({"task": task_json(task)})
     return [LoggedEvent(head.generation, body, head.state, head.at, head.work), *events[1:]]
 
 

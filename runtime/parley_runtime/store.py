@@ -24,6 +24,9 @@ TERMINAL = frozenset(
 )
 INTERRUPTED = frozenset({pb.TASK_STATE_INPUT_REQUIRED, pb.TASK_STATE_AUTH_REQUIRED})
 
+MOST_PUSH_CONFIGS = 20
+"""Push configurations that a task may have: each multiplies every event of it."""
+
 WorkKind = Literal["message", "cancel"]
 
 
@@ -45,6 +48,10 @@ class TaskEnded(StoreError):
 
 class MessageIdReused(StoreError):
     """This owner already sent another message under the same messageId."""
+
+
+class TooManyConfigs(StoreError):
+    """The task has as many push notification configurations as it may."""
 
 
 class Overloaded(StoreError):
@@ -160,6 +167,14 @@ class Append:
     """Of the execution; it travels on with the pushes."""
     ends: bool = False
     """The last event ends the task: the work entry is done and later work of the task is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What was logged, and whether pushes became due with it."""
+
+    events: Sequence[LoggedEvent] = ()
+    pushes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +306,7 @@ class Store(Protocol):
     async def take_cancels(self, worker: str) -> Sequence[Work]:
         """The pending cancel requests of tasks that this worker is running, leased under the running epoch."""
 
-    def append(self, append: Append) -> "Future[Sequence[LoggedEvent]]":
+    def append(self, append: Append) -> "Future[Appended]":
         """Append events. The future gives them as logged; none, and nothing was written, when the epoch is stale
         or the task has ended. Appends may be made without awaiting earlier ones."""
 

@@ -99,7 +99,8 @@ class Worker:
             except Unavailable as error:
                 log.warning("cannot take work: %s", error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_AGAIN)
+                async with asyncio.timeout(_LOOK_AGAIN):  # wait_for may swallow a cancellation here
+                    await self._wake.wait()
             self._wake.clear()
 
     def start(self, work: Work) -> None:
@@ -117,7 +118,8 @@ class Worker:
         self._wake.set()
         self._bus.on_work(None)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         left = list(self._running.values())
         for running in left:
             running.handed_over = True
@@ -139,9 +141,10 @@ class Worker:
                 "task %s could not be run to its end; it is given back", running.work.task_id, exc_info=error
             )
             self._unfinished.append(running.work)
-        self._pushed()
         parked = running.log is None or not running.log.fold.ended
-        if parked or self._backlog or self._unfinished:  # a message may have waited for its turn, or for a free place
+        if (
+            parked or self._backlog or self._unfinished
+        ):  # a message may have waited for its turn, or for a free place
             self._wake.set()
 
     async def _run(self, work: Work) -> None:
@@ -160,7 +163,7 @@ class Worker:
         # An accepting process that takes the work at once knows that the task has epoch 1 and nothing but, perhaps,
         # its first event; every other execution begins from what is stored.
         stored = None if work.epoch == 1 and not work.shown else await self._store.load(work.task_id)
-        events = TaskLog(self._store, self._bus, work, self._fold(work, stored))
+        events = TaskLog(self._store, self._bus, work, self._fold(work, stored), self._pushed)
         running = self._running.get(work.task_id)
         if running is not None:
             running.log = events

@@ -146,10 +146,10 @@ async def test_a_worker_that_lost_its_lease_cannot_write(stores: tuple[Store, St
     assert await stores[1].sweep() == 1
     [new] = await take(stores[1], "w2")
     assert (new.epoch, new.attempt) == (2, 2)
-    assert await stores[0].append(append(old, 1, WORKING)) == []
+    assert (await stores[0].append(append(old, 1, WORKING))).events == ()
     assert not await stores[0].finish(old.task_id, old.epoch, old.number)
     assert not await stores[0].record_step(old.task_id, old.epoch, 1, StepRecord("s", b"", 0, 0))
-    assert len(await stores[1].append(append(new, 1, WORKING))) == 1
+    assert len((await stores[1].append(append(new, 1, WORKING))).events) == 1
     assert [row[:2] for row in (await stores[1].trace("t1", "o")).takeovers] == [(1, "w1")]
 
 
@@ -158,7 +158,7 @@ async def test_a_lease_is_kept_while_its_loop_is_blocked(stores: tuple[Store, St
     [work] = await take(stores[0], "w1", lease=0.9)
     time.sleep(1.5)  # noqa: ASYNC251 - what a synchronous executor does to its loop
     assert await stores[1].sweep() == 0
-    assert len(await stores[0].append(append(work, 1, WORKING))) == 1
+    assert len((await stores[0].append(append(work, 1, WORKING))).events) == 1
 
 
 async def test_retiring_frees_work_at_once_without_counting_an_attempt(stores: tuple[Store, Store]) -> None:
@@ -172,14 +172,14 @@ async def test_retiring_frees_work_at_once_without_counting_an_attempt(stores: t
 async def test_the_log_has_no_gaps_and_takes_nothing_after_the_end(stores: tuple[Store, Store]) -> None:
     await stores[0].accept(message())
     [work] = await take(stores[0])
-    assert await stores[0].append(append(work, 2, WORKING)) == []
+    assert (await stores[0].append(append(work, 2, WORKING))).events == ()
     futures = [
         stores[0].append(append(work, 1, WORKING, WORKING)),
         stores[0].append(append(work, 3, COMPLETED, ends=True)),
     ]
-    logged = [e.generation for batch in await asyncio.gather(*futures) for e in batch]
+    logged = [e.generation for batch in await asyncio.gather(*futures) for e in batch.events]
     assert logged == [1, 2, 3]
-    assert await stores[0].append(append(work, 4, WORKING)) == []
+    assert (await stores[0].append(append(work, 4, WORKING))).events == ()
     assert [e.generation for e in await stores[1].events("t1", 1)] == [2, 3]
     stored = await stores[1].load("t1")
     assert (stored.generation, stored.state, stored.busy) == (3, COMPLETED, False)
@@ -286,4 +286,4 @@ async def test_a_writer_waits_for_another_process_without_losing_order(
     waiting.append(stores[0].append(append(work, 3, WORKING)))
     assert not any(f.done() for f in waiting)
     other.execute("COMMIT")
-    assert [e.generation for batch in await asyncio.gather(*waiting) for e in batch] == [1, 2, 3]
+    assert [e.generation for batch in await asyncio.gather(*waiting) for e in batch.events] == [1, 2, 3]

@@ -8,9 +8,7 @@ from a2a.types import a2a_pb2 as pb
 from parley_core.urlguard import UrlGuard, UrlRefused
 from parley_runtime.push.outbox import Outbox
 from parley_runtime.rules import invalid
-
-MOST_CONFIGS = 20
-"""Configurations that a task may have: each multiplies every event of it."""
+from parley_runtime.store import MOST_PUSH_CONFIGS
 
 _SCHEME = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")
 _HEADER_VALUE = re.compile(r"^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$")
@@ -42,10 +40,10 @@ class PushConfigs:
 
     async def set(self, owner: str, config: pb.TaskPushNotificationConfig) -> pb.TaskPushNotificationConfig:
         """Keep a checked configuration, in place of the one of that id; what is kept is returned."""
-        if not await self._outbox.set(owner, config, MOST_CONFIGS):
+        if not await self._outbox.set(owner, config, MOST_PUSH_CONFIGS):
             raise invalid(
                 "taskId",
-                f"the task already has {MOST_CONFIGS} push configurations; delete one first",
+                f"the task already has {MOST_PUSH_CONFIGS} push configurations; delete one first",
             )
         return config
 

@@ -163,6 +163,7 @@ END_WORK = "UPDATE work SET state = 2, ended = ? WHERE task_id = ? AND number = 
 SET_REFUSAL = "UPDATE task SET refusal = ? WHERE id = ?"
 ADD_OUTBOX = """INSERT INTO outbox(task_id, config_id, generation, body, traceparent, created, not_before)
  SELECT task_id, id, ?, ?, ?, ?, 0 FROM push_config WHERE task_id = ?"""
+OTHER_CONFIGS = "SELECT count(*) FROM push_config WHERE task_id = ? AND id <> ?"
 ADD_PUSH_CONFIG = "INSERT OR REPLACE INTO push_config VALUES(?, ?, ?, ?, ?, ?)"
 
 ADD_STEP = "INSERT OR IGNORE INTO step VALUES(?, ?, ?, ?, ?, ?)"

@@ -13,12 +13,17 @@ from asyncio import Future
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from a2a.types import a2a_pb2 as pb
+
 from parley_core.database import connect, migrate, sqlite_path
 from parley_runtime.store import (
     ENDED,
+    ERROR,
     HIDDEN_ENDS,
+    MOST_PUSH_CONFIGS,
     Accepted,
     Append,
+    Appended,
     ContextMismatch,
     LoggedEvent,
     MessageIdReused,
@@ -30,6 +35,7 @@ from parley_runtime.store import (
     TaskFilter,
     TaskPage,
     TaskTrace,
+    TooManyConfigs,
     UnknownTask,
     Work,
 )
@@ -166,7 +172,7 @@ class SqliteStore:
 
         return await self.write(work)
 
-    def append(self, append: Append) -> "Future[Sequence[LoggedEvent]]":
+    def append(self, append: Append) -> "Future[Appended]":
         return self.write(lambda c: _append(c, append, time.time()))
 
     async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
@@ -373,9 +379,10 @@ def _follow_up(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -
 
 
 def _add_push(c: sqlite3.Connection, m: NewMessage, now: float) -> None:
-    from a2a.types import a2a_pb2 as pb
-
     config = pb.TaskPushNotificationConfig.FromString(m.push)
+    others = c.execute(schema.OTHER_CONFIGS, (m.task_id, config.id)).fetchone()[0]
+    if others >= MOST_PUSH_CONFIGS:
+        raise TooManyConfigs(f"the task already has {others} push configurations; delete one first")
     c.execute(schema.ADD_PUSH_CONFIG, (m.task_id, config.id, m.owner, config.url, m.push, now))
     c.execute(schema.SET_PUSH, (m.task_id,))
 
@@ -406,7 +413,7 @@ def _lease(
     )
 
 
-def _append(c: sqlite3.Connection, a: Append, now: float) -> list[LoggedEvent]:
+def _append(c: sqlite3.Connection, a: Append, now: float) -> Appended:
     last = a.events[-1]
     end = a.first + len(a.events) - 1
     status_at = max((e.status_at for e in a.events if e.status_at is not None), default=None)
@@ -415,17 +422,18 @@ def _append(c: sqlite3.Connection, a: Append, now: float) -> list[LoggedEvent]:
         schema.ADVANCE, (last.state, end, shown, status_at, a.task_id, a.epoch, a.first - 1)
     ).fetchone()
     if row is None:
-        return []
+        return Appended()
     logged = [LoggedEvent(g, e.body, e.state, now, a.number) for g, e in enumerate(a.events, a.first)]
     c.executemany(
         schema.ADD_EVENT,
         [(a.task_id, g, a.number, e.state, now, e.body, e.message) for g, e in enumerate(a.events, a.first)],
     )
-    if row[0]:
+    pushes = bool(row[0]) and last.state != ERROR
+    if pushes:
         for event in logged:
             c.execute(schema.ADD_OUTBOX, (event.generation, event.body, a.traceparent, now, a.task_id))
     if a.snapshot is not None:
         c.execute(schema.KEEP_SNAPSHOT, (a.task_id, end, a.snapshot))
     if a.ends:
         c.execute(schema.END_ALL_WORK, (now, a.task_id))
-    return logged
+    return Appended(logged, pushes)

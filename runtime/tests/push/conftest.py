@@ -36,7 +36,7 @@ class Pushed:
         append = Append(
             self.id, self.work.epoch, self.work.number, self.generation + 1, events, traceparent=TRACE
         )
-        assert len(await self.store.append(append)) == count
+        assert len((await self.store.append(append)).events) == count
         self.generation += count
 
 
