@@ -91,7 +91,9 @@ class Board:
             step = self._step(event.step)
             step.outcome, step.reason = event.outcome, event.reason
         elif isinstance(event, StepAgain):
-            self._step(event.step).again.append(event.reason)
+            again = self._step(event.step).again
+            if event.reason not in again:  # a job that goes on after an answer tells of it once more
+                again.append(event.reason)
         elif isinstance(event, AgentStatus):
             self._say(event)
         elif isinstance(event, InputRequired):

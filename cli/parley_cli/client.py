@@ -30,7 +30,16 @@ from parley_agents.orchestrator.peer import http_client
 from parley_agents.settings import AgentSettings
 from parley_agents.snapshot import Snapshot, snapshot
 from parley_cli import jobs, local, results
-from parley_cli.events import Event, InputRequired, JobEnded, JobStarted, PlanReady, StepUpdate, Story
+from parley_cli.events import (
+    AgentStatus,
+    Event,
+    InputRequired,
+    JobEnded,
+    JobStarted,
+    PlanReady,
+    StepUpdate,
+    Story,
+)
 from parley_cli.home import Home
 from parley_cli.jobs import Jobs, NoSuchTask, Remembered
 from parley_cli.remote import NoSuchAgent, Remote, find
@@ -266,20 +275,26 @@ class Parley:
     ) -> AsyncGenerator[Event, None]:
         """A task's stream as events, over the answers that are given while they are read."""
         story = Story(remote.card.name, remote.url)
-        waiting = False
         while True:
+            asked: InputRequired | None = None
             async with aclosing(answers) as responses:
                 async for response in responses:
                     for event in story.take(response):
+                        if asked:  # something came after it, so it was answered
+                            yield AgentStatus(job=asked.job, at=asked.at, text=f"asked: {asked.question}")
+                            asked = None
                         if isinstance(event, JobStarted) and given:
                             self._remember(event.job, event.context, given)
-                        waiting = isinstance(event, InputRequired)
-                        yield (
-                            event
-                            if not isinstance(event, JobEnded | InputRequired)
-                            else await self._delivered(remote, event, out)
-                        )
-            if story.ended or not waiting or story.job not in self._answered:
+                        if isinstance(event, InputRequired):
+                            asked = event
+                        elif isinstance(event, JobEnded):
+                            yield await self._delivered(remote, event, out)
+                        else:
+                            yield event
+            if asked is None:
+                return
+            yield await self._delivered(remote, asked, out)
+            if story.job not in self._answered:
                 return
             self._answered.discard(story.job)
             answers = remote.follow(story.job, after=story.generation)

@@ -90,7 +90,7 @@ class Remote(Peer):
                         heard = True
                         seen.note(event)
                         yield event
-                        if event.HasField("message") or seen.status.state in TERMINAL:
+                        if event.HasField("message") or (seen.settled and not event.HasField("task")):
                             return
                 break
             except CallFailed:
