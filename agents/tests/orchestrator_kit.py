@@ -253,7 +253,7 @@ async def agent_server(
 
 @contextlib.asynccontextmanager
 async def durable_server(
-    executor: AgentExecutor, about: pb.AgentCard, store: Path
+    executor: AgentExecutor, about: pb.AgentCard, store: Path, wrap: Wrap
 ) -> AsyncIterator[pb.AgentCard]:
     """The same on a Parley host, which knows a message that it had before."""
     store.parent.mkdir(exist_ok=True)
@@ -262,7 +262,7 @@ async def durable_server(
         listen = f"127.0.0.1:{free.getsockname()[1]}"
     host = AgentHost(about, executor, HostSettings(listen=listen, store=f"sqlite:///{store}"))
     config = uvicorn.Config(
-        host.app, host="127.0.0.1", port=int(listen[10:]), log_config=None, timeout_graceful_shutdown=1
+        wrap(host.app), host="127.0.0.1", port=int(listen[10:]), log_config=None, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
@@ -435,6 +435,7 @@ class Scene:
     agents: dict[str, ScriptedAgent] = field(default_factory=dict)
     cards: list[pb.AgentCard] = field(default_factory=list)
     health: dict[str, str] = field(default_factory=dict)
+    registry_url: str = ""
 
     async def add(
         self,
@@ -453,11 +454,13 @@ class Scene:
         agent.name = name
         about = card(name, skill, streaming=streaming, push=push)
         if self.durable:
-            made = durable_server(agent, about, self.durable / f"{name}.db")
+            made = durable_server(agent, about, self.durable / f"{name}.db", wrap)
         else:
             made = agent_server(agent, about, wrap, **handler)
         self.cards.append(await self.stack.enter_async_context(made))
         self.health[name] = health
+        if self.registry_url:
+            await self._publish(self.cards[-1])
         return agent
 
     async def team(
@@ -492,17 +495,21 @@ class Scene:
         return OrchestratorClient(about, http, executor)
 
     async def registry(self) -> str:
-        """Start a registry and publish the agents added so far; its URL."""
+        """Start a registry and publish the agents added so far, and those added later; its URL."""
         folder = self.stack.enter_context(TemporaryDirectory())
         app = create_app(RegistrySettings(store=f"sqlite:///{folder}/registry.db", ttl=3600.0))
         url = await self.stack.enter_async_context(serving(app, lifespan=True))
-        async with RegistryClient(url) as registry:
-            for one in self.cards:
-                instance = Instance(f"{one.name}-1", one.supported_interfaces[0].url)
-                await registry.publish(one, instance=instance)
-                if self.health[one.name] == "down":
-                    await registry.withdraw(one.name, one.version, instance.id)
+        self.registry_url = url
+        for one in self.cards:
+            await self._publish(one)
         return url
+
+    async def _publish(self, one: pb.AgentCard) -> None:
+        async with RegistryClient(self.registry_url) as registry:
+            instance = Instance(f"{one.name}-1", one.supported_interfaces[0].url)
+            await registry.publish(one, instance=instance)
+            if self.health[one.name] == "down":
+                await registry.withdraw(one.name, one.version, instance.id)
 
 
 @contextlib.asynccontextmanager
@@ -549,6 +556,15 @@ class Seen:
             "\n".join(part.text for part in one.status_update.status.message.parts)
             for one in self.events
             if one.HasField("status_update") and "parley.dev/delegation" not in one.status_update.metadata
+        ]
+
+    @property
+    def relayed_words(self) -> list[str]:
+        """What children said, in order."""
+        return [
+            "\n".join(part.text for part in one.status_update.status.message.parts)
+            for one in self.events
+            if one.HasField("status_update") and "parley.dev/delegation" in one.status_update.metadata
         ]
 
     def delegations(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from parley_agents.artifacts import SKILL_EDIT, Plan, TestReport, Verdict
 from parley_agents.orchestrator.circuit import Circuits, pause, retry_after
+from parley_agents.orchestrator.delegate import takes_text
 from parley_agents.orchestrator.discovery import Agent, instances, ranked
 from parley_agents.orchestrator.follow import View, mark
 from parley_agents.orchestrator.plan import base_of, faults, order, ready
@@ -284,3 +285,20 @@ def test_a_question_that_was_answered_is_not_taken_for_a_new_one() -> None:
     asked.status.timestamp.seconds = 6
     view.see(asked)
     assert view.settled
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "takes"),
+    [
+        ([], [], True),
+        (["text/plain"], [], True),
+        (["application/json"], [], False),
+        (["application/json"], ["text/*"], True),
+        (["text/plain"], ["application/json"], False),
+    ],
+)
+def test_words_are_sent_only_to_an_agent_that_takes_them(
+    default: list[str], own: list[str], takes: bool
+) -> None:
+    skill = pb.AgentSkill(id="s", input_modes=own)
+    assert takes_text(pb.AgentCard(default_input_modes=default, skills=[skill]), "s") is takes

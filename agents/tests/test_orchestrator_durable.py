@@ -17,6 +17,7 @@ from a2a.client.errors import A2AClientError
 from a2a.types import a2a_pb2 as pb
 from orchestrator_kit import (
     Call,
+    CallFaults,
     OrchestratorClient,
     Scene,
     Seen,
@@ -31,7 +32,7 @@ from orchestrator_kit import (
     until,
 )
 
-from parley_agents.artifacts import SKILL_DELIVER
+from parley_agents.artifacts import SKILL_DELIVER, SKILL_EDIT
 from parley_agents.snapshot import Snapshot
 
 HERE = Path(__file__).parent
@@ -106,9 +107,12 @@ class Process:
         await until(over, "the task ends", seconds)
         return Seen([], await self.task(task_id))
 
+    async def trace(self, task_id: str, url: str = "") -> dict[str, Any]:
+        answer = await self._http.get(f"{url or 'http://' + self.listen}/parley/v1/tasks/{task_id}/trace")
+        return dict(answer.json())
+
     async def steps(self, task_id: str) -> dict[str, Any]:
-        trace = (await self._http.get(f"http://{self.listen}/parley/v1/tasks/{task_id}/trace")).json()
-        return {one["name"]: one for one in trace["steps"]}
+        return {one["name"]: one for one in (await self.trace(task_id))["steps"]}
 
 
 @pytest.fixture
@@ -232,3 +236,43 @@ async def test_children_are_cancelled_even_when_the_orchestrator_was_killed_in_b
 
     assert seen.state == "CANCELED", seen.text
     assert len(set(coder.cancelled)) == 2
+
+
+async def test_what_a_durable_child_said_while_its_stream_was_broken_is_told_all_the_same(
+    scene: Scene, taken: Snapshot
+) -> None:
+    async def chatty(call: Call) -> None:
+        await call.start()
+        for number in range(20):
+            await call.say(f"line {number}")
+            await asyncio.sleep(0.02)
+        await deliver_change(call, append_own_file(call.request))
+
+    faults = CallFaults(cut_after=2, cut_resumed=2, cuts=2)
+    await scene.team(plan_of(("a", [])))
+    scene.cards[:] = [one for one in scene.cards if one.name != "coder"]
+    await scene.add("chatty-coder", SKILL_EDIT, chatty, wrap=faults)
+    seen = await (await scene.orchestrator()).run(taken)
+
+    assert seen.state == "COMPLETED", seen.text
+    assert faults.seen.count("SubscribeToTask") == 2
+    said = [words for words in seen.relayed_words if words.startswith("line ")]
+    assert said == [f"line {number}" for number in range(20)]
+
+
+async def test_one_trace_leads_from_the_clients_call_to_every_child(
+    scene: Scene, taken: Snapshot, process: Process
+) -> None:
+    await scene.team(plan_of(("a", [])))
+    await process.start()
+    seen = await process.client.run(taken)
+
+    trace = await process.trace(seen.task.id)
+    ids = {trace["work"][0]["traceparent"].split("-")[1]}
+    children = [one for name, one in (await process.steps(seen.task.id)).items() if name.startswith("child:")]
+    for child in children:
+        there = child["result"]
+        told = await process.trace(there["taskId"], there["url"].removesuffix("/a2a/jsonrpc"))
+        ids.add(told["work"][0]["traceparent"].split("-")[1])
+    assert len(children) == 4
+    assert len(ids) == 1

@@ -302,10 +302,18 @@ class Attempt:
             role=pb.ROLE_USER,
             reference_task_ids=[self._job.task_id],
         )
-        text = request.step.instructions or request.step.title or request.goal
-        message.parts.add(text=text, media_type="text/plain")
+        if takes_text(self._card, self._order.skill):
+            text = request.step.instructions or request.step.title or request.goal
+            message.parts.add(text=text, media_type="text/plain")
         data = message.parts.add(media_type=REQUEST)
         ParseDict(request.model_dump(mode="json"), data.data)
         for bundle in self._order.bundles:
             message.parts.append(await self._job.exchange.bundle_part(bundle.ref.commit, bundle.data))
         return message
+
+
+def takes_text(card: pb.AgentCard, skill: str) -> bool:
+    """Whether an agent takes words beside the typed request; one that does not say what it takes is sent some."""
+    own = [mode for one in card.skills if one.id == skill for mode in one.input_modes]
+    modes = own or list(card.default_input_modes)
+    return not modes or any(mode in ("text/plain", "text/*", "*/*") for mode in modes)

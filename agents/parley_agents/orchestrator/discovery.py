@@ -105,6 +105,8 @@ class Directory:
             usable = [one for one in best if one.health != "down" and self.circuits.state(one.url) != "open"]
             if usable:
                 return usable[0]
+            if not best and barred:
+                raise self._nobody(skill, barred)
             if time.monotonic() >= ends:
                 if best:
                     return best[0]

@@ -157,7 +157,7 @@ class Follower:
         try:
             async with aclosing(source) as events:
                 async for event in events:
-                    self._heard()
+                    self._reached = time.monotonic()
                     self._breaks = 0
                     await self._tell(self._view.take(event))
                     if self._view.settled:
@@ -165,11 +165,13 @@ class Follower:
         except NotSupported:
             self._breaks = _MAX_BREAKS
         except CallFailed:
-            pass  # the task goes on without the stream: look at it, then ask for another stream
-        self._breaks += 1
-        await self._look()
-        if not self._view.settled and self._breaks > 1:
-            await asyncio.sleep(pause(self._breaks))
+            pass  # the task goes on without the stream: see whether the agent is there, then ask for another
+        # One that keeps count tells what we missed when we come back; of any other we see only how it is now.
+        resumes = self._view.generation > 0 and self._breaks < _MAX_BREAKS
+        if await (self._there() if resumes else self._look()) is not None:
+            self._breaks += 1
+            if not self._view.settled and self._breaks > 1:
+                await asyncio.sleep(pause(self._breaks))
         return False
 
     async def _poll(self) -> pb.Task:
@@ -191,33 +193,30 @@ class Follower:
         return self._view.task
 
     async def _complete(self) -> pb.Task:
-        while self._view.reply is None:
-            try:
-                await self._tell(self._view.see(await self._peer.get(self._view.task.id)))
-                break
-            except CallFailed as error:
-                await self._unreached(error)
+        while await self._look() is None:
+            pass  # `_there` waits, and gives up in the end
         return self._view.task
 
-    async def _look(self) -> bool:
-        """Read the task once; whether there was anything new."""
-        try:
-            task = await self._peer.get(self._view.task.id)
-        except CallFailed as error:
-            await self._unreached(error)
-            return False
-        self._heard()
+    async def _look(self) -> bool | None:
+        """Read the task once; whether there was anything new, None when the agent cannot be reached."""
+        task = await self._there()
+        if task is None:
+            return None
         news = self._view.see(task)
         await self._tell(news)
         return bool(news)
 
-    def _heard(self) -> None:
+    async def _there(self) -> pb.Task | None:
+        """The task as it is, None when the agent cannot be reached; raises when it has been so for too long."""
+        try:
+            task = await self._peer.get(self._view.task.id)
+        except CallFailed as error:
+            if time.monotonic() - self._reached > self._lost:
+                raise
+            await asyncio.sleep(max(0.2, min(error.retry_after or 0.0, self._longest)))
+            return None
         self._reached = time.monotonic()
-
-    async def _unreached(self, error: CallFailed) -> None:
-        if time.monotonic() - self._reached > self._lost:
-            raise error
-        await asyncio.sleep(max(0.2, min(error.retry_after or 0.0, self._longest)))
+        return task
 
     async def _tell(self, news: list[News]) -> None:
         for one in news:
