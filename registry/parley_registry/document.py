@@ -17,6 +17,9 @@ FACETS = (
 )
 """The facets of a search, by the names of its parameters."""
 
+OPEN = ("skill", "tag", "provider")
+"""Those of them with as many values as people think of; the others have a few."""
+
 INTERFACE = "interface"
 """A facet kept but not shown: binding and protocol version of one and the same interface."""
 

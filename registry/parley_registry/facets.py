@@ -3,7 +3,7 @@
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from heapq import heappush, heappushpop
+from heapq import heappush, heappushpop, nlargest
 from itertools import chain
 
 from pyroaring import BitMap
@@ -24,7 +24,7 @@ class Values:
         self._labels: list[str] = []
         self._bitmaps: list[BitMap] = []
         self._of_facet: dict[str, list[int]] = {facet: [] for facet in facets}
-        self._unsorted = False
+        self._unsorted: set[str] = set()
 
     def add(self, facet: str, label: str, document: int) -> int:
         """Note that a document has a value; returns the value's number. Case does not matter, the first spelling is shown."""
@@ -37,13 +37,13 @@ class Values:
             self._bitmaps.append(BitMap())
             self._of_facet.setdefault(facet, []).append(number)
         self._bitmaps[number].add(document)
-        self._unsorted = True
+        self._unsorted.add(facet)
         return number
 
     def discard(self, number: int, document: int) -> None:
         """Note that a document no longer has a value."""
         self._bitmaps[number].discard(document)
-        self._unsorted = True
+        self._unsorted.add(self._facets[number])
 
     def having(self, facet: str, label: str) -> BitMap:
         """The documents that have a value."""
@@ -51,25 +51,30 @@ class Values:
         return BitMap() if number is None else self._bitmaps[number]
 
     def count(
-        self, matches: BitMap, shown: Sequence[str], values_of: "Mapping[int, array[int]]"
+        self,
+        matches: BitMap,
+        shown: Sequence[str],
+        listed: Sequence[str],
+        values_of: Mapping[int, "array[int]"],
     ) -> dict[str, dict[str, int]]:
         """Of each facet in `shown`, the `TOP` values most frequent among `matches`, with how many have them.
 
-        `values_of` gives the numbers of a document's values.
+        `values_of` gives the numbers of a document's values in the facets `listed`, those with many values:
+        among few matches these are counted from the documents' side.
         """
-        if len(matches) > _FEW:
-            self._sort()
-            best = {facet: self._most(matches, self._of_facet.get(facet, ())) for facet in shown}
-        else:
-            times = Counter(chain.from_iterable(map(values_of.__getitem__, matches)))
-            counted: dict[str, list[tuple[int, int]]] = {facet: [] for facet in shown}
-            for number, count in times.items():
-                if self._facets[number] in counted:
-                    counted[self._facets[number]].append((count, -number))
-            best = {facet: sorted(pairs, reverse=True)[:TOP] for facet, pairs in counted.items()}
+        few = listed if len(matches) <= _FEW else ()
+        self.sort()
+        best = {
+            facet: self._most(matches, self._of_facet.get(facet, ())) for facet in shown if facet not in few
+        }
+        if few:
+            counted: dict[str, list[tuple[int, int]]] = {facet: [] for facet in few}
+            for number, count in Counter(chain.from_iterable(map(values_of.__getitem__, matches))).items():
+                counted[self._facets[number]].append((count, -number))
+            best |= {facet: nlargest(TOP, pairs) for facet, pairs in counted.items()}
         return {
-            facet: {self._labels[-number]: count for count, number in sorted(pairs, reverse=True)}
-            for facet, pairs in best.items()
+            facet: {self._labels[-number]: count for count, number in sorted(best[facet], reverse=True)}
+            for facet in shown
         }
 
     def _most(self, matches: BitMap, numbers: Sequence[int]) -> list[tuple[int, int]]:
@@ -87,8 +92,8 @@ class Values:
                 heappushpop(best, (count, -number))
         return best
 
-    def _sort(self) -> None:
-        if self._unsorted:
-            for numbers in self._of_facet.values():
-                numbers.sort(key=lambda number: -len(self._bitmaps[number]))
-            self._unsorted = False
+    def sort(self) -> None:
+        """Put the most frequent values first again. `count` does so if need be; after many changes, better before."""
+        for facet in self._unsorted:
+            self._of_facet[facet].sort(key=lambda number: -len(self._bitmaps[number]))
+        self._unsorted.clear()

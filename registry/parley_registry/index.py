@@ -10,29 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-import tantivy
 from pyroaring import BitMap
-from tantivy import Filter, Occur, TextAnalyzerBuilder, Tokenizer
-from tantivy import Query as Ranking
 
-from parley_registry.document import FACETS, INTERFACE, Document, media_type
+from parley_registry.document import FACETS, INTERFACE, OPEN, Document, media_type
 from parley_registry.facets import Values
 from parley_registry.query import Position, Query
+from parley_registry.ranker import Criterion, Ranker
 from parley_registry.record import Key
 
 MAX_RANKED = 5000
 """Ranked hits that one search by text can be paged through."""
 
-_WEIGHTS = (("name", 4.0), ("skills", 3.0), ("about", 1.0))
 _MAX_WORDS = 8
 _EXPANSIONS = 6
 """Words that the last word, if it is the beginning of others, stands for besides itself: the most frequent ones."""
 _FEW = 512
 """Matches up to which ranking them alone is cheaper than ranking all that have the words."""
 _STRETCH = 2048
-
-_Criterion = tuple[str, tuple[str, ...]]
-"""A facet, and the values of which one must be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +49,7 @@ class _Match:
     documents: BitMap
     having: int
     words: Sequence[Sequence[str]]
-    criteria: Sequence["_Criterion"]
+    criteria: Sequence[Criterion]
     facets: dict[str, dict[str, int]]
 
 
@@ -64,26 +58,7 @@ class Index:
     without words to rank by, hits come by name and version."""
 
     def __init__(self) -> None:
-        self._analyzer = (
-            TextAnalyzerBuilder(Tokenizer.simple())
-            .filter(Filter.remove_long(64))
-            .filter(Filter.lowercase())
-            .filter(Filter.ascii_fold())
-            .filter(Filter.stemmer("English"))
-            .build()
-        )
-        schema = tantivy.SchemaBuilder()
-        for field, _ in _WEIGHTS:
-            schema.add_text_field(field, tokenizer_name="parley", index_option="freq")
-        schema.add_text_field("value", tokenizer_name="raw", index_option="basic")
-        schema.add_unsigned_field("id", indexed=True, fast=True)
-        self._schema = schema.build()
-        self._ranker = tantivy.Index(self._schema)
-        self._ranker.register_tokenizer("parley", self._analyzer)
-        self._writer = self._ranker.writer(50_000_000, 1)
-        self._searcher = self._ranker.searcher()
-        self._dirty = False
-
+        self._ranker = Ranker()
         self._last_id = 0
         self._ids: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
@@ -96,7 +71,8 @@ class Index:
         self._vocabulary: list[str] = []
         self._words_of: dict[int, tuple[str, ...]] = {}
         self._values = Values((*FACETS, INTERFACE))
-        self._values_of: dict[int, array[int]] = {}
+        self._listed_of: dict[int, array[int]] = {}
+        self._others_of: dict[int, array[int]] = {}
         self._health_of: dict[int, int] = {}
         self._matched: dict[Query, _Match] = {}
 
@@ -105,8 +81,7 @@ class Index:
 
     def analyze(self, text: str) -> list[str]:
         """The words of a text as they are indexed: lower case, without accents, stemmed."""
-        words: list[str] = self._analyzer.analyze(text)
-        return words
+        return self._ranker.analyze(text)
 
     # -- keeping
     def holds(self, key: Key, digest: str) -> bool:
@@ -130,15 +105,11 @@ class Index:
                 insort(self._vocabulary, word)
             having.add(number)
         self._words_of[number] = tuple(words)
-        self._values_of[number] = array(
-            "I", [self._values.add(facet, value, number) for facet, value in document.values]
-        )
-        ranked = tantivy.Document(name=document.name, skills=document.skills, about=document.about)
+        listed, others = array("I"), array("I")
         for facet, value in document.values:
-            ranked.add_text("value", _term(facet, value))
-        ranked.add_unsigned("id", number)
-        self._writer.add_document(ranked)
-        self._dirty = True
+            (listed if facet in OPEN else others).append(self._values.add(facet, value, number))
+        self._listed_of[number], self._others_of[number] = listed, others
+        self._ranker.put(number, document)
 
     def set_state(self, key: Key, *, latest: bool, health: str) -> None:
         """Note what changes about an entry while its card does not."""
@@ -148,10 +119,7 @@ class Index:
         now = self._values.add("health", health, number)
         if before is not None and before != now:
             self._values.discard(before, number)
-            self._values_of[number].remove(before)
-        if before != now:
-            self._values_of[number].append(now)
-            self._health_of[number] = now
+        self._health_of[number] = now
         self._matched.clear()
 
     def drop(self, key: Key) -> None:
@@ -166,24 +134,21 @@ class Index:
         self._latest.discard(number)
         for word in self._words_of.pop(number):
             self._words[word].discard(number)
-        for value in self._values_of.pop(number):
+        for value in (*self._listed_of.pop(number), *self._others_of.pop(number)):
             self._values.discard(value, number)
-        self._health_of.pop(number, None)
-        self._writer.delete_documents_by_term("id", number)
-        self._dirty = True
+        if number in self._health_of:
+            self._values.discard(self._health_of.pop(number), number)
+        self._ranker.drop(number)
 
     def commit(self) -> None:
         """Show what was put and dropped to searches."""
         self._matched.clear()
-        if self._dirty:
-            self._writer.commit()
-            self._ranker.reload()
-            self._searcher = self._ranker.searcher()
-            self._dirty = False
+        self._values.sort()
+        self._ranker.commit()
 
     def close(self) -> None:
         """Let go of the ranker's threads."""
-        self._writer.wait_merging_threads()
+        self._ranker.close()
 
     # -- searching
     def search(self, query: Query, limit: int, after: Position | None) -> Found:
@@ -209,7 +174,7 @@ class Index:
             words=tuple(dict.fromkeys(word for group in match.words for word in group)),
         )
 
-    def _match(self, query: Query) -> "_Match":
+    def _match(self, query: Query) -> _Match:
         known = self._matched.get(query)
         if known is not None:
             return known
@@ -222,7 +187,7 @@ class Index:
         for facet, accepted in criteria:
             having = having & BitMap.union(*(self._values.having(facet, value) for value in accepted))
         documents = having & self._values.having("health", query.health) if query.health else having
-        facets = self._values.count(documents, FACETS, self._values_of)
+        facets = self._values.count(documents, FACETS, OPEN, self._listed_of)
         match = _Match(documents, len(having), words, criteria, facets)
         if len(self._matched) >= 256:
             self._matched.clear()
@@ -244,7 +209,7 @@ class Index:
 
     def _named(
         self,
-        match: "_Match",
+        match: _Match,
         within: BitMap,
         tier: int,
         limit: int,
@@ -279,7 +244,7 @@ class Index:
 
     def _ranked(
         self,
-        match: "_Match",
+        match: _Match,
         within: BitMap,
         tier: int,
         limit: int,
@@ -288,60 +253,32 @@ class Index:
         """Hits by score. A page begins after the hit that the one before ended with, or if that is gone, after its score."""
         skip = after.rank if after else 0
         wanted = min(skip + limit, MAX_RANKED, len(within))
-        ranking = self._ranking(match)
         ask = min(match.having, wanted * match.having // len(within) * 5 // 4 + limit)
         if len(within) <= _FEW and ask > 4 * _FEW:
-            alone = Ranking.const_score_query(Ranking.term_set_query(self._schema, "id", list(within)), 0.0)
-            ranking = Ranking.boolean_query([(Occur.Must, ranking), (Occur.Must, alone)])
-            ranked = self._top(ranking, len(within) + 1, within)
+            ranked = self._ranker.top(match.words, match.criteria, len(within), within)
         else:
-            ranked = self._top(ranking, ask, within)
+            ranked = self._best(match, within, ask)
             while len(ranked) < wanted and ask < match.having:
                 ask *= 4
-                ranked = self._top(ranking, ask, within)
+                ranked = self._best(match, within, ask)
         if after:
-            places = (i for i, (_, key) in enumerate(ranked) if key == after.key)
+            places = (i for i, (_, number) in enumerate(ranked) if self._keys[number] == after.key)
             lower = (i - 1 for i, (score, _) in enumerate(ranked) if score < after.score)
             skip = next(places, next(lower, len(ranked))) + 1
         return [
-            Position(tier, skip + i + 1, score, key)
-            for i, (score, key) in enumerate(ranked[skip : skip + limit])
+            Position(tier, skip + i + 1, score, self._keys[number])
+            for i, (score, number) in enumerate(ranked[skip : skip + limit])
             if skip + i < MAX_RANKED
         ]
 
-    def _top(self, ranking: Ranking, limit: int, within: BitMap) -> list[tuple[float, Key]]:
-        found = self._searcher.search(ranking, limit, count=False).hits
-        numbers = self._searcher.fast_field_values("id", [address for _, address in found])
-        return [
-            (round(float(score), 4), self._keys[number])
-            for (score, _), number in zip(found, numbers, strict=True)
-            if isinstance(number, int) and number in within
-        ]
-
-    def _ranking(self, match: "_Match") -> Ranking:
-        parts = []
-        for group in match.words:
-            terms = []
-            for place, word in enumerate(group):
-                for field, weight in _WEIGHTS:
-                    term = Ranking.term_query(self._schema, field, word, "freq")
-                    terms.append(
-                        (Occur.Should, Ranking.boost_query(term, weight if place == 0 else weight / 2))
-                    )
-            parts.append((Occur.Must, Ranking.boolean_query(terms)))
-        for facet, accepted in match.criteria:
-            had = [
-                (Occur.Should, Ranking.term_query(self._schema, "value", _term(facet, value), "basic"))
-                for value in accepted
-            ]
-            one = had[0][1] if len(had) == 1 else Ranking.boolean_query(had)
-            parts.append((Occur.Must, Ranking.const_score_query(one, 0.0)))
-        return Ranking.boolean_query(parts)
+    def _best(self, match: _Match, within: BitMap, ask: int) -> list[tuple[float, int]]:
+        best = self._ranker.top(match.words, match.criteria, ask)
+        return [one for one in best if one[1] in within]
 
 
-def _criteria(query: Query) -> list["_Criterion"]:
+def _criteria(query: Query) -> list[Criterion]:
     """The criteria besides words and health. A media type is had by who accepts all of its kind, too."""
-    found: list[_Criterion] = []
+    found: list[Criterion] = []
     for facet, wanted in (
         ("skill", query.skill),
         ("tag", query.tag),
@@ -361,10 +298,6 @@ def _criteria(query: Query) -> list["_Criterion"]:
     elif query.protocol_version:
         found.append(("protocolVersion", (query.protocol_version,)))
     return found
-
-
-def _term(facet: str, value: str) -> str:
-    return f"{facet} {value.casefold()}"
 
 
 def _by_name(key: Key) -> tuple[str, str, str]:

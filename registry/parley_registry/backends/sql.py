@@ -3,14 +3,15 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from parley_core.database import connect, migrate, sqlite_path
 from parley_core.errors import ConfigurationError, Unavailable
 from parley_registry.backends import statements as sql
+from parley_registry.backends.rows import entry as entry_of
+from parley_registry.backends.rows import entry_row, stored, transaction
 from parley_registry.card import CheckedCard
 from parley_registry.entry import Change, Health, Instance
 from parley_registry.errors import LatestInUse, VersionConflict
@@ -73,7 +74,7 @@ class SqlRecord:
     async def load(self, keys: Sequence[Key]) -> Sequence[Stored]:
         """See `Record.load`."""
         return await self._read(
-            lambda db: [_stored(db, row) for key in keys for row in db.execute(sql.ENTRY, key).fetchall()]
+            lambda db: [stored(db, row) for key in keys for row in db.execute(sql.ENTRY, key).fetchall()]
         )
 
     async def latest(self, name: str) -> Stored | None:
@@ -81,14 +82,14 @@ class SqlRecord:
 
         def read(db: sqlite3.Connection) -> Stored | None:
             row = db.execute(sql.LATEST, (name,)).fetchone()
-            return _stored(db, row) if row else None
+            return stored(db, row) if row else None
 
         return await self._read(read)
 
     async def versions(self, name: str) -> Sequence[Stored]:
         """See `Record.versions`."""
         return await self._read(
-            lambda db: [_stored(db, row) for row in db.execute(sql.ENTRIES_OF_AGENT, (name,)).fetchall()]
+            lambda db: [stored(db, row) for row in db.execute(sql.ENTRIES_OF_AGENT, (name,)).fetchall()]
         )
 
     async def set_latest(self, name: str, version: str) -> Stored | None:
@@ -102,7 +103,7 @@ class SqlRecord:
                 db.execute(sql.SET_LATEST, (version, name))
                 db.execute(sql.TOUCH, (self._clock(), row[0]))
                 self._log(db, "latest", name, version)
-            return _entry(db, (name, version))
+            return entry_of(db, (name, version))
 
         return await self._write(write)
 
@@ -117,7 +118,7 @@ class SqlRecord:
             rows = (
                 db.execute(sql.NEXT_PAGE, (*after, limit)) if after else db.execute(sql.FIRST_PAGE, (limit,))
             )
-            return [_stored(db, row) for row in rows.fetchall()]
+            return [stored(db, row) for row in rows.fetchall()]
 
         return await self._read(read)
 
@@ -172,7 +173,7 @@ class SqlRecord:
         """See `Record.changes`."""
 
         def read(db: sqlite3.Connection) -> Changes:
-            with _transaction(db, "BEGIN"):
+            with transaction(db, "BEGIN"):
                 first, last = db.execute(sql.LOG_ENDS).fetchone()
                 rows = db.execute(sql.CHANGES, (after, limit)).fetchall()
             return Changes(tuple(Change(*row) for row in rows), last, after < first - 1 or after > last)
@@ -192,7 +193,7 @@ class SqlRecord:
         agent = db.execute(sql.AGENT, (name,)).fetchone()
         if agent and agent[1] != source:
             raise _owned_elsewhere(name, agent[1])
-        known = _entry_row(db, (name, version))
+        known = entry_row(db, (name, version))
         if known is None:
             others = [row[0] for row in db.execute(sql.VERSIONS, (name,)).fetchall()]
             newest = becomes_latest(version, others) or bool(source)
@@ -225,9 +226,9 @@ class SqlRecord:
         if source:
             for (other,) in db.execute(sql.OTHERS_OF_SOURCE, (name, version)).fetchall():
                 self._set_health(db, other, "down")
-        stored = _entry(db, (name, version))
-        assert stored is not None
-        return Published(stored, known is None)
+        kept = entry_of(db, (name, version))
+        assert kept is not None
+        return Published(kept, known is None)
 
     def _delete(self, db: sqlite3.Connection, name: str, version: str | None) -> bool:
         agent = db.execute(sql.AGENT, (name,)).fetchone()
@@ -271,7 +272,7 @@ class SqlRecord:
             db = self._write_db
             if db is None:
                 raise Unavailable("the registry is shutting down; try again elsewhere")
-            with _transaction(db, "BEGIN IMMEDIATE"):
+            with transaction(db, "BEGIN IMMEDIATE"):
                 return work(db)
 
         return await self._in(self._writer, run)
@@ -293,45 +294,6 @@ class SqlRecord:
             if "shutdown" in str(error):
                 raise Unavailable("the registry is shutting down; try again elsewhere") from error
             raise
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
-    db.execute(begin)
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def _entry_row(db: sqlite3.Connection, key: Key) -> tuple[Any, ...] | None:
-    row: tuple[Any, ...] | None = db.execute(sql.ENTRY, key).fetchone()
-    return row
-
-
-def _entry(db: sqlite3.Connection, key: Key) -> Stored | None:
-    row = _entry_row(db, key)
-    return _stored(db, row) if row else None
-
-
-def _stored(db: sqlite3.Connection, row: Sequence[Any]) -> Stored:
-    entry, name, version, latest, health, source, card, digest, updated = row
-    alive = db.execute(sql.INSTANCES, (entry,)).fetchall()
-    return Stored(
-        name=name,
-        version=version,
-        latest=bool(latest),
-        health=health,
-        instances=tuple(Instance(one[0], one[1]) for one in alive),
-        interfaces=tuple(bytes(one[2]) for one in alive),
-        source=source,
-        card=bytes(card),
-        digest=digest,
-        updated=updated,
-    )
 
 
 def _owned_elsewhere(name: str, source: str) -> VersionConflict:
