@@ -4,9 +4,11 @@ The a2a-sdk's dispatcher runs the operations; before it stand limits and strict 
 the log to the socket (`sse.py`).
 """
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -97,50 +99,49 @@ class RestBinding(RestDispatcher):
         self._compat_routes = _compat_routes(RestCompat(guard, HttpContextBuilder()))
 
     def _current_routes(self) -> list[_Route]:
-        configs = "/tasks/{id}/pushNotificationConfigs"
-        table: list[tuple[str, str, str, type[Message] | None, Endpoint | None]] = [
-            ("SendMessage", "POST", "/message:send", pb.SendMessageRequest, self.on_message_send),
-            ("SendStreamingMessage", "POST", "/message:stream", pb.SendMessageRequest, None),
-            ("CancelTask", "POST", "/tasks/{id}:cancel", pb.CancelTaskRequest, self.on_cancel_task),
-            ("SubscribeToTask", "POST", "/tasks/{id}:subscribe", pb.SubscribeToTaskRequest, None),
-            ("SubscribeToTask", "GET", "/tasks/{id}:subscribe", pb.SubscribeToTaskRequest, None),
-            ("ListTasks", "GET", "/tasks", pb.ListTasksRequest, self.list_tasks),
-            ("GetTask", "GET", "/tasks/{id}", pb.GetTaskRequest, self.on_get_task),
+        sdk, configs = RestDispatcher, "/tasks/{id}/pushNotificationConfigs"
+        cancel = RestBinding.on_cancel_task
+        table: list[tuple[str, str, type[Message] | None, Callable[..., Any] | None]] = [
+            ("SendMessage", "POST /message:send", pb.SendMessageRequest, sdk.on_message_send),
+            ("SendStreamingMessage", "POST /message:stream", pb.SendMessageRequest, None),
+            ("CancelTask", "POST /tasks/{id}:cancel", pb.CancelTaskRequest, cancel),
+            ("SubscribeToTask", "POST /tasks/{id}:subscribe", pb.SubscribeToTaskRequest, None),
+            ("SubscribeToTask", "GET /tasks/{id}:subscribe", pb.SubscribeToTaskRequest, None),
+            ("ListTasks", "GET /tasks", pb.ListTasksRequest, sdk.list_tasks),
+            ("GetTask", "GET /tasks/{id}", pb.GetTaskRequest, sdk.on_get_task),
             (
                 "CreateTaskPushNotificationConfig",
-                "POST",
-                configs,
+                f"POST {configs}",
                 pb.TaskPushNotificationConfig,
-                self.set_push_notification,
+                sdk.set_push_notification,
             ),
             (
                 "ListTaskPushNotificationConfigs",
-                "GET",
-                configs,
+                f"GET {configs}",
                 pb.ListTaskPushNotificationConfigsRequest,
-                self.list_push_notifications,
+                sdk.list_push_notifications,
             ),
-            (
-                "GetTaskPushNotificationConfig",
-                "GET",
-                configs + "/{push_id}",
-                None,
-                self.get_push_notification,
-            ),
+            ("GetTaskPushNotificationConfig", f"GET {configs}/{{push_id}}", None, sdk.get_push_notification),
             (
                 "DeleteTaskPushNotificationConfig",
-                "DELETE",
-                configs + "/{push_id}",
+                f"DELETE {configs}/{{push_id}}",
                 None,
-                self.delete_push_notification,
+                sdk.delete_push_notification,
             ),
-            ("GetExtendedAgentCard", "GET", "/extendedAgentCard", None, self.handle_authenticated_agent_card),
+            ("GetExtendedAgentCard", "GET /extendedAgentCard", None, sdk.handle_authenticated_agent_card),
         ]
-        return [
-            _Route(name, method, _pattern(path, tenant), kind, endpoint)
-            for tenant in (False, True)
-            for name, method, path, kind, endpoint in table
-        ]
+        routes = []
+        for tenant in (False, True):
+            for name, call, kind, endpoint in table:
+                method, _, path = call.partition(" ")
+                bare = self._bare(endpoint) if endpoint else None
+                routes.append(_Route(name, method, _pattern(path, tenant), kind, bare))
+        return routes
+
+    def _bare(self, endpoint: Callable[..., Any]) -> Endpoint:
+        """An endpoint of the SDK's without its error handler, which words errors its own way and logs every
+        mistake of a client as a warning."""
+        return partial(inspect.unwrap(endpoint), self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP call."""
@@ -157,7 +158,7 @@ class RestBinding(RestDispatcher):
             parent = parse_traceparent(header(scope, b"traceparent").decode("latin-1"))
             with span(f"rest {name}", parent):
                 answer = await self._answer(scope, receive, found)
-            REQUESTS.labels("rest", name, outcome(scope.get("parley.error"))).inc()
+            REQUESTS.labels("rest", name, outcome(None)).inc()
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - translated, logged, and told to the client without details
@@ -200,11 +201,7 @@ class RestBinding(RestDispatcher):
         scope["parley.params"] = params
         if route.endpoint is None:
             return await self._open(params, request)
-        response = await route.endpoint(request)
-        error = scope.get("parley.error")
-        if error is not None:
-            return Response(rest_error(error), http_status(error), media_type=A2A_JSON.decode())
-        return response
+        return await route.endpoint(request)
 
     def _params(self, scope: Scope, kind: type[Message] | None, body: bytes | None) -> Any:
         if kind is None:
@@ -234,13 +231,6 @@ class RestBinding(RestDispatcher):
         context = super()._build_call_context(request)
         context.tenant = request.path_params.get("tenant") or ""
         return context
-
-    async def _handle_non_streaming(self, request: Request, handler_func: Any) -> Any:
-        try:
-            return await super()._handle_non_streaming(request, handler_func)
-        except A2AError as error:
-            request.scope["parley.error"] = error
-            raise
 
     async def on_cancel_task(self, request: Request) -> Response:
         """CancelTask with the request's metadata, which the SDK's own endpoint leaves behind."""

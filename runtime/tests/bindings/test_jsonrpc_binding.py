@@ -7,6 +7,8 @@ import pytest
 from a2a.types import a2a_pb2 as pb
 from a2a.utils import errors as a2a
 
+from parley_runtime.bindings.failures import mapping
+
 MESSAGE = {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}}
 
 
@@ -118,7 +120,7 @@ async def test_every_protocol_error_has_its_code_and_reason(served: Any, kind: t
         assert error_of(response)["code"] == a2a.JSON_RPC_ERROR_CODE_MAP[kind]
         info = error_of(response)["data"][0]
         assert info["domain"] == "a2a-protocol.org"
-        assert info["reason"] == a2a.A2A_ERROR_REASONS[kind]
+        assert info["reason"] == mapping(kind()).reason
         assert info["metadata"] == {"taskId": "t"}
 
 
