@@ -16,12 +16,30 @@ class Scale:
     takeovers: int = 5
     hook_events: int = 5
     parked: int = 5000
+    sdk_parked: int = 1500
     events: tuple[int, ...] = (100, 1000, 10_000)
     reads: int = 20
     tasks: int = 100_000
     sdk_tasks: int = 8000
     cards: int = 100_000
+    searches: int = 300
 
 
 FULL = Scale(tasks=int(os.environ.get("BENCH_TASKS", "100000")))
-QUICK = Scale(1, 0.5, 200, 50, 1.0, 1, 2, 100, (10, 100), 3, 500, 200, 1000)
+QUICK = Scale(
+    repeats=1,
+    load=0.5,
+    chunks=200,
+    idle=50,
+    lag=1.0,
+    takeovers=1,
+    hook_events=2,
+    parked=100,
+    sdk_parked=100,
+    events=(10, 100),
+    reads=3,
+    tasks=500,
+    sdk_tasks=200,
+    cards=1000,
+    searches=10,
+)

@@ -17,6 +17,7 @@ _FIGURES = (
     "memory a parked task",
     "GetTask of",
     "memory over",
+    "registry search",
 )
 
 

@@ -5,7 +5,18 @@ from collections.abc import Awaitable, Callable
 from scale import Scale
 from table import Row
 
-from figures import get_task, idle, lag, many_tasks, parked, streaming, takeover, throughput, webhook
+from figures import (
+    get_task,
+    idle,
+    lag,
+    many_tasks,
+    parked,
+    registry,
+    streaming,
+    takeover,
+    throughput,
+    webhook,
+)
 
 FIGURES: dict[str, Callable[[Scale], Awaitable[list[Row]]]] = {
     "throughput": throughput.measure,
@@ -17,4 +28,5 @@ FIGURES: dict[str, Callable[[Scale], Awaitable[list[Row]]]] = {
     "parked": parked.measure,
     "get_task": get_task.measure,
     "many_tasks": many_tasks.measure,
+    "registry": registry.measure,
 }

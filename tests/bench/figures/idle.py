@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 
-from client import Connection, message, request
+from client import CallFailed, Connection, message, request
 from scale import Scale
 from servers import SIDES, Server, running
 from table import Row
@@ -15,6 +15,10 @@ _GOAL = 12.0
 async def _subscribe(server: Server, tasks: list[str], streams: int) -> list[Connection]:
     opened: list[Connection] = []
     first = [asyncio.get_running_loop().create_future() for _ in range(streams)]
+    ended: list[BaseException | None] = []
+
+    def gone(listening: asyncio.Future[None]) -> None:
+        ended.append(None if listening.cancelled() else listening.exception())
 
     def heard(n: int) -> None:
         if not first[n].done():
@@ -24,11 +28,14 @@ async def _subscribe(server: Server, tasks: list[str], streams: int) -> list[Con
         connection = await Connection.open(server.port)
         body = request("SubscribeToTask", {"id": tasks[n % len(tasks)]})
         listening = asyncio.ensure_future(connection.stream(body, lambda _, n=n: heard(n)))  # type: ignore[misc]
-        listening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        listening.add_done_callback(gone)
         opened.append(connection)
         if n % 50 == 49:
             await asyncio.wait_for(asyncio.gather(*first[: n + 1]), 30)
     await asyncio.wait_for(asyncio.gather(*first), 30)
+    await asyncio.sleep(1.0)
+    if ended:
+        raise CallFailed(f"{len(ended)} streams ended although nothing had happened: {ended[0]}")
     return opened
 
 
@@ -40,10 +47,8 @@ async def _kilobytes(side: str, streams: int) -> float:
             task = await starter.call("SendMessage", message("hold", returnImmediately=True))
             tasks.append(task["task"]["id"])
         warm = await _subscribe(server, tasks, 50)
-        await asyncio.sleep(0.5)
         before = server.rss
         opened = await _subscribe(server, tasks, streams)
-        await asyncio.sleep(1.0)
         grown = server.rss - before
         for connection in (*warm, *opened, starter):
             connection.close()

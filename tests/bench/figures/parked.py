@@ -28,7 +28,8 @@ async def measure(scale: Scale) -> list[Row]:
     got: dict[str, list[float]] = {side: [] for side in SIDES}
     for n in range(scale.repeats):
         for side in SIDES if n == 0 else SIDES[:1]:
-            got[side].append(await _kilobytes(side, scale.parked))
+            tasks = scale.parked if side == "parley" else scale.sdk_parked
+            got[side].append(await _kilobytes(side, tasks))
     parley, sdk = (statistics.median(got[side]) for side in SIDES)
     return [
         Row(
