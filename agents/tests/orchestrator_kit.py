@@ -199,18 +199,18 @@ class ScriptedAgent(AgentExecutor):
         self.worked_on: list[tuple[str, str, int]] = []
         self.name = ""
         self.cancelled: list[str] = []
-        self.headers: list[Mapping[str, str]] = []
+        self.cancel_after = 0.0
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         assert context.message
         self.calls.append(context.message)
-        self.headers.append(dict(context.call_context.state.get("headers", {})))
         updater = TaskUpdater(event_queue, context.task_id or "", context.context_id or "")
         call = Call(context, event_queue, updater, self)
         self.worked_on.append((self.name, call.request.step.id, call.request.round))
         await self.behaviour(call)
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
+        await asyncio.sleep(self.cancel_after)
         self.cancelled.append(context.task_id or "")
         await TaskUpdater(event_queue, context.task_id or "", context.context_id or "").cancel()
 

@@ -276,3 +276,27 @@ async def test_one_trace_leads_from_the_clients_call_to_every_child(
         ids.add(told["work"][0]["traceparent"].split("-")[1])
     assert len(children) == 4
     assert len(ids) == 1
+
+
+async def test_cancelling_a_running_task_on_a_durable_host_ends_it_after_its_children(
+    scene: Scene, taken: Snapshot, process: Process
+) -> None:
+    async def stubborn(call: Call) -> None:
+        await call.start()
+        await asyncio.sleep(60)
+
+    await scene.team(plan_of(("a", [])))
+    coder = scene.agents["coder"]
+    coder.behaviour = stubborn
+    coder.cancel_after = 1.0
+    await process.start()
+    task_id = await process.give(message(taken))
+
+    async def known() -> bool:
+        return len(await process.client.children(task_id)) == 2
+
+    await until(known, "the coder is known")
+    cancelled = await process.client.client.cancel_task(pb.CancelTaskRequest(id=task_id))
+
+    assert cancelled.status.state == pb.TASK_STATE_CANCELED
+    assert len(coder.cancelled) == 1

@@ -44,7 +44,8 @@ ROUTES_AT = "/agent"
 class _Running:
     work: "asyncio.Task[None]"
     relay: Relay
-    cancelled: bool = False
+    over: asyncio.Event | None = None
+    """Set when cancelling has said its last word; None while nobody cancels."""
 
 
 class Orchestrator(AgentExecutor):
@@ -111,8 +112,9 @@ class Orchestrator(AgentExecutor):
         try:
             await running.work
         except asyncio.CancelledError:
-            if not running.cancelled:
+            if running.over is None:
                 raise
+            await running.over.wait()  # returning earlier would let go of a task that has no end yet
         finally:
             del self._running[task_id]
 
@@ -123,17 +125,21 @@ class Orchestrator(AgentExecutor):
         relay = Relay(event_queue, context.task_id, context.context_id)
         children = children_in(context.current_task) if context.current_task else {}
         running = self._running.get(context.task_id)
-        if running is not None:
-            running.cancelled = True
-            running.work.cancel()
-            await asyncio.wait([running.work], timeout=2.0)
-            children |= running.relay.children
-        silent = await self._cancel_all(children.values())
-        self._memories.pop(context.task_id, None)
-        text = "cancelled by the client"
-        if silent:
-            text += f"; no answer to the cancelling from {', '.join(silent)}"
-        await relay.status(pb.TASK_STATE_CANCELED, text, {VERIFIED: False})
+        over = asyncio.Event()
+        try:
+            if running is not None:
+                running.over = over
+                running.work.cancel()
+                await asyncio.wait([running.work], timeout=2.0)
+                children |= running.relay.children
+            silent = await self._cancel_all(children.values())
+            text = "cancelled by the client"
+            if silent:
+                text += f"; no answer to the cancelling from {', '.join(silent)}"
+            await relay.status(pb.TASK_STATE_CANCELED, text, {VERIFIED: False})
+        finally:
+            over.set()
+            self._memories.pop(context.task_id, None)
 
     async def _turn(self, message: pb.Message, task: pb.Task | None, relay: Relay) -> None:
         memory = self._memories.setdefault(relay.task_id, {}) if current_steps.get() is None else {}
