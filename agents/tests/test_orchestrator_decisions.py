@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from parley_agents.artifacts import SKILL_EDIT, Plan, TestReport, Verdict
 from parley_agents.orchestrator.circuit import Circuits, pause, retry_after
-from parley_agents.orchestrator.delegate import takes_text
 from parley_agents.orchestrator.discovery import Agent, instances, ranked
 from parley_agents.orchestrator.follow import View, mark
+from parley_agents.orchestrator.order import takes_text
 from parley_agents.orchestrator.plan import base_of, faults, order, ready
 from parley_agents.orchestrator.questions import approval
 from parley_agents.orchestrator.verdict import Judgement, Kept, after_round, doubts, suspect

@@ -321,3 +321,12 @@ def pb_text(text: str):  # type: ignore[no-untyped-def]
     from a2a.types import a2a_pb2 as pb
 
     return pb.Part(text=text)
+
+
+async def test_a_step_may_be_called_like_the_final_check(scene: Scene, taken: Snapshot) -> None:
+    await scene.team(plan_of(("final", []), ("plan", ["final"])))
+    seen = await (await scene.orchestrator()).run(taken)
+
+    assert seen.state == "COMPLETED", seen.text
+    assert "+plan = 2" in seen.artifacts["change.patch"]
+    assert len(scene.agents["reviewer"].calls) == 3  # two steps and the whole

@@ -24,16 +24,18 @@ from parley_agents.orchestrator.answers import plan_in
 from parley_agents.orchestrator.delegate import delegate
 from parley_agents.orchestrator.deliver import Delivery, verify
 from parley_agents.orchestrator.errors import OrchestratorError
-from parley_agents.orchestrator.job import Job, Order
+from parley_agents.orchestrator.job import Job
 from parley_agents.orchestrator.line import Line, Start
 from parley_agents.orchestrator.loop import Team
 from parley_agents.orchestrator.options import DeliverRequest
+from parley_agents.orchestrator.order import Order
 from parley_agents.orchestrator.questions import Approval, Question, approval
 from parley_agents.orchestrator.report import headline, report
 from parley_agents.orchestrator.request import Missing, read_repository
 from parley_agents.orchestrator.schedule import Schedule
 from parley_agents.workspace import open_workspace
 
+# Keys that begin with ~ are ours: no step of a plan can have such an id.
 _ASKS = 5
 """How often one thing is asked before we give up on an answer that can be used."""
 _EMPTY_SARIF = '{"$schema":"https://json.schemastore.org/sarif-2.1.0.json","version":"2.1.0","runs":[]}'
@@ -59,7 +61,7 @@ async def deliver(job: Job, request: DeliverRequest, parts: list[pb.Part]) -> De
         feedback: list[Feedback] = []
         for take in range(1, job.options.rounds + 1):
             carried = await Schedule(team, plan, take, feedback).run()
-            delivery = await verify(team, carried, "final" if take == 1 else f"final~take{take}")
+            delivery = await verify(team, carried, "~final" if take == 1 else f"~final~take{take}")
             await _hand_over(team, plan, delivery)
             word = await _approved(job, delivery, take)
             if word.what == "approve":
@@ -98,7 +100,7 @@ async def _plan(team: Team) -> Plan:
         return plan_in(task)
 
     try:
-        order = Order("plan", "planner", SKILL_PLAN, request, bundles, until, longest)
+        order = Order("~plan", "planner", SKILL_PLAN, request, bundles, until, longest)
         return await delegate(team.job, order, read)
     except OrchestratorError as error:
         raise OrchestratorError(f"there is no plan: {error}") from error

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from parley_agents.artifacts import REQUEST
 from parley_agents.orchestrator.answers import kept
 from parley_agents.orchestrator.circuit import pause
 from parley_agents.orchestrator.errors import (
@@ -20,7 +19,8 @@ from parley_agents.orchestrator.errors import (
     OutOfTime,
 )
 from parley_agents.orchestrator.follow import Answers, Follower, News, StatusNews, View, mark, words
-from parley_agents.orchestrator.job import Job, Order
+from parley_agents.orchestrator.job import Job
+from parley_agents.orchestrator.order import Order, order_message
 from parley_agents.orchestrator.peer import Peer
 from parley_agents.orchestrator.questions import Question
 from parley_agents.orchestrator.relay import Child
@@ -148,7 +148,7 @@ class Attempt:
 
     async def _open(self) -> dict[str, Any]:
         """Send the order; the child's task as soon as there is one. Failures are values here, see LOST."""
-        message = await self._message()
+        message = await order_message(self._job, self._order, self._card, f"child:{self._key}")
         where = {"agent": self.name, "url": self.url}
         failure: CallFailed | CallRefused
         for number in range(1, self._job.settings.orchestrator_tries + 1):
@@ -294,26 +294,3 @@ class Attempt:
             await self._job.relay.child_artifact(
                 self._child, news.artifact, append=news.append, last=news.last
             )
-
-    async def _message(self) -> pb.Message:
-        request = self._order.request
-        message = pb.Message(
-            message_id=self._job.message_id(f"child:{self._key}"),
-            role=pb.ROLE_USER,
-            reference_task_ids=[self._job.task_id],
-        )
-        if takes_text(self._card, self._order.skill):
-            text = request.step.instructions or request.step.title or request.goal
-            message.parts.add(text=text, media_type="text/plain")
-        data = message.parts.add(media_type=REQUEST)
-        ParseDict(request.model_dump(mode="json"), data.data)
-        for bundle in self._order.bundles:
-            message.parts.append(await self._job.exchange.bundle_part(bundle.ref.commit, bundle.data))
-        return message
-
-
-def takes_text(card: pb.AgentCard, skill: str) -> bool:
-    """Whether an agent takes words beside the typed request; one that does not say what it takes is sent some."""
-    own = [mode for one in card.skills if one.id == skill for mode in one.input_modes]
-    modes = own or list(card.default_input_modes)
-    return not modes or any(mode in ("text/plain", "text/*", "*/*") for mode in modes)

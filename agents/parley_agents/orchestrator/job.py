@@ -1,14 +1,12 @@
 """One task of the orchestrator while it is worked on: what all its pieces share."""
 
-import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx
 from a2a.types import a2a_pb2 as pb
 
-from parley_agents.artifacts import Commit, StepRequest
+from parley_agents.artifacts import Commit
 from parley_agents.bundles import Exchange
 from parley_agents.orchestrator.discovery import Directory
 from parley_agents.orchestrator.inbox import Inbox
@@ -62,22 +60,3 @@ class Bundle:
 
     ref: Commit
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One piece of work for one agent with `skill`. `key` names it within the task, `until` is when it must be
-    done (seconds since the epoch), `longest` how many seconds one agent may take."""
-
-    key: str
-    role: str
-    skill: str
-    request: StepRequest
-    bundles: Sequence[Bundle]
-    until: float
-    longest: float
-
-    @property
-    def seconds(self) -> float:
-        """What an agent that begins now may take; not positive: the time is spent."""
-        return min(self.longest, self.until - time.time())

@@ -29,8 +29,9 @@ from parley_agents.orchestrator.answers import (
 )
 from parley_agents.orchestrator.delegate import delegate
 from parley_agents.orchestrator.errors import ChildFailed, NoAgent, OutOfTime
-from parley_agents.orchestrator.job import Job, Order
+from parley_agents.orchestrator.job import Job
 from parley_agents.orchestrator.line import Line
+from parley_agents.orchestrator.order import Order
 from parley_agents.orchestrator.questions import NeedsClient
 from parley_agents.orchestrator.verdict import Decision, Judgement, after_round
 
