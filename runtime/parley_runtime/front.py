@@ -19,11 +19,10 @@ from a2a.utils.task import apply_history_length
 from google.protobuf.json_format import ParseDict
 
 from parley_core.telemetry import current_trace, new_trace
-from parley_runtime import metrics, rules
+from parley_runtime import rules
 from parley_runtime.dispatch import Call, digest, pack
 from parley_runtime.reader import Batch, Reader
 from parley_runtime.store import (
-    ENDED,
     ERROR,
     INTERRUPTED,
     MESSAGE,
@@ -240,7 +239,7 @@ class Front(RequestHandler):
         )
         async with contextlib.aclosing(batches):
             async for batch in batches:
-                last = batch.events[-1]
+                last = batch[-1]
                 if last.state in (MESSAGE, ERROR):
                     return _reply(last)
                 if last.state in TERMINAL or (last.state in INTERRUPTED and last.work >= accepted.number):
@@ -321,21 +320,11 @@ class Front(RequestHandler):
         async for event in _parsed(stream):
             yield event
 
-    async def _from_now(
+    def _from_now(
         self, stored: StoredTask, params: pb.SendMessageRequest | None, *, work: int
-    ) -> AsyncGenerator[Sequence[LoggedEvent], None]:
-        task = fold(stored)
-        assert task is not None
-        if params is not None:
-            task = apply_history_length(task, params.configuration)
-        body = orjson.dumps({"task": task_json(task)})
-        yield [LoggedEvent(stored.generation, body, stored.state, time.time(), 0)]
-        if stored.state in ENDED:
-            return
-        batches = self._reader.follow(stored.task_id, stored.generation, work=work)
-        async with contextlib.aclosing(batches):
-            async for batch in batches:
-                yield batch.events
+    ) -> AsyncGenerator[Batch, None]:
+        head = _snapshot_event(stored, params.configuration if params is not None else None)
+        return self._reader.follow(stored.task_id, stored.generation, work=work, head=head)
 
     async def _visible(self, task_id: str, owner: str | None) -> StoredTask:
         stored = await self._store.load(task_id, owner)
@@ -474,6 +463,13 @@ def _recorded(error: dict[str, object]) -> a2a.A2AError:
     return made
 
 
+def _snapshot_event(stored: StoredTask, config: pb.SendMessageConfiguration | None) -> LoggedEvent:
+    task = fold(stored)
+    assert task is not None
+    body = orjson.dumps({"task": task_json(apply_history_length(task, config))})
+    return LoggedEvent(stored.generation, body, stored.state, time.time(), 0)
+
+
 async def _opened(
     batches: AsyncGenerator[Batch, None],
     config: pb.SendMessageConfiguration | None,
@@ -486,9 +482,9 @@ async def _opened(
     except BaseException:
         first.cancel()
         raise
-    if first.done() and first.exception() is None and first.result().events[0].state == ERROR:
+    if first.done() and first.exception() is None and first.result()[0].state == ERROR:
         await batches.aclose()
-        _reply(first.result().events[0])
+        _reply(first.result()[0])
     return _events(first, batches, config)
 
 
@@ -503,13 +499,15 @@ async def _events(
         except StopAsyncIteration:
             return
         del first
-        if batch.events[0].state == ERROR:
-            _reply(batch.events[0])
-        yield _shortened(batch.events, config)
-        del batch
+        if batch[0].state == ERROR:
+            _reply(batch[0])
+        events = _shortened(batch, config)
+        del batch, config
+        yield events
+        del events
         async for batch in batches:
-            metrics.STREAM_LAG.observe(max(0.0, time.time() - batch.events[-1].at))
-            yield batch.events
+            yield batch
+            del batch
     finally:
         await batches.aclose()
 

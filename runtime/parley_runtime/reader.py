@@ -1,11 +1,12 @@
 """Reading a task's log from any point: streams, resumption and blocking sends are all this one reader."""
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from a2a.types import a2a_pb2 as pb
 
-from parley_runtime.store import ENDED, INTERRUPTED, Bus, LoggedEvent, Store, Subscription
+from parley_runtime import metrics
+from parley_runtime.store import ENDED, INTERRUPTED, Bus, LoggedEvent, Store, Subscription, Wake
 
 _LOOK_AGAIN = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds of silence after which the store is asked (the bus may lose), longer the longer it lasts."""
@@ -13,12 +14,14 @@ _PARKING = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Waits between an interrupted event and the check whether its execution has let go."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(list[LoggedEvent]):
     """Some consecutive events; `task` is the Task after the last, when it came with them."""
 
-    events: Sequence[LoggedEvent]
-    task: pb.Task | None = None
+    __slots__ = ("task",)
+
+    def __init__(self, events: Iterable[LoggedEvent], task: pb.Task | None = None) -> None:
+        super().__init__(events)
+        self.task = task
 
 
 class Reader:
@@ -33,40 +36,57 @@ class Reader:
         return self._bus.subscribe(task_id)
 
     async def follow(
-        self, task_id: str, after: int, *, work: int = 0, ear: Subscription | None = None, fresh: bool = False
+        self,
+        task_id: str,
+        after: int,
+        *,
+        work: int = 0,
+        ear: Subscription | None = None,
+        fresh: bool = False,
+        head: LoggedEvent | None = None,
     ) -> AsyncGenerator[Batch, None]:
         """The events after generation `after`, in order, without gap or repeat, as they are committed.
 
         Ends when the task ends; or, after an event of work entry `work` or a later one left it interrupted, when
         no work on it is left. With `work` (the reader waits for that entry) also when no work is left for any other
-        reason: the executor returned without ending the task. `fresh`: the log is known to hold nothing yet, so the store is not asked first.
+        reason: the executor returned without ending the task. `fresh`: the log is known to hold nothing yet, so
+        the store is not asked first. `head` is given out before everything else.
         """
         ear = ear or self.listen(task_id)
         last, wait = after, 0
         interrupted = False
         try:
-            batch = Batch(() if fresh else await self._store.events(task_id, last))
+            if head is not None:
+                out, ended = Batch([head]), head.state in ENDED
+                head = None
+                yield out
+                del out
+                if ended:
+                    return
+            batch = Wake() if fresh else Wake(await self._store.events(task_id, last))
             while True:
-                new = [e for e in batch.events if e.generation > last]
-                if new and new[0].generation != last + 1:
-                    new = list(await self._store.events(task_id, last))
-                    batch = Batch(new)
+                new, gap = _in_order(batch.events, last)
+                if gap:
+                    new, batch = list(await self._store.events(task_id, last)), Wake()
                 if new:
-                    end = new[-1]
-                    last, wait = end.generation, 0
-                    interrupted = end.state in INTERRUPTED and end.work >= work
-                    yield Batch(
-                        new, batch.task if batch.events and batch.events[-1].generation == last else None
-                    )
-                    if end.state in ENDED:
+                    out = Batch(new, batch.task if _same_end(batch.events, new) else None)
+                    metrics.STREAM_LAG.observe(max(0.0, time.time() - new[-1].at))
+                    last, wait = new[-1].generation, 0
+                    ended = new[-1].state in ENDED
+                    interrupted = new[-1].state in INTERRUPTED and new[-1].work >= work
+                    del new, batch  # what waits for long holds nothing it has passed on
+                    yield out
+                    del out
+                    if ended:
                         return
                 steps = _PARKING if interrupted else _LOOK_AGAIN
                 timeout = steps[min(wait, len(steps) - 1)]
                 wake = await ear.next(timeout)
                 if wake is not None and wake.events:
-                    batch = Batch(wake.events, wake.task)
+                    batch = wake
+                    del wake
                     continue
-                batch = Batch(await self._store.events(task_id, last))
+                batch = Wake(await self._store.events(task_id, last))
                 if not batch.events:
                     wait += 1
                     if (interrupted or work) and not await self._busy(task_id, last):
@@ -77,3 +97,18 @@ class Reader:
     async def _busy(self, task_id: str, last: int) -> bool:
         stored = await self._store.load(task_id)
         return stored is None or stored.busy or stored.generation > last
+
+
+def _in_order(events: Sequence[LoggedEvent], last: int) -> tuple[list[LoggedEvent], bool]:
+    """What of these follows `last` without gap or repeat, and whether something is missing behind it."""
+    new: list[LoggedEvent] = []
+    for event in events:
+        if event.generation == last + len(new) + 1:
+            new.append(event)
+        elif event.generation > last + len(new) + 1:
+            return new, True
+    return new, False
+
+
+def _same_end(events: Sequence[LoggedEvent], new: Sequence[LoggedEvent]) -> bool:
+    return bool(events) and events[-1].generation == new[-1].generation

@@ -1,0 +1,92 @@
+"""A reader makes up for everything a bus may do wrong."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from parley_runtime.buses.sqlite import SqliteBus
+from parley_runtime.reader import Reader
+from parley_runtime.store import Append, LoggedEvent, NewEvent, NewMessage, Wake, Work
+from parley_runtime.stores.sqlite import SqliteStore
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(f"sqlite:///{tmp_path}/r.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def running(store: SqliteStore) -> Work:
+    await store.register_worker("w", "1", 30)
+    message = NewMessage("o", "m", b"", "t", False, "", "c", "1", b"", "")
+    accepted = await store.accept(message, take_as="w")
+    assert accepted.work is not None
+    return accepted.work
+
+
+async def log(store: SqliteStore, work: Work, first: int, *states: int) -> list[LoggedEvent]:
+    events = [NewEvent(b"{}", state) for state in states]
+    done = states[-1] == 3
+    return list((await store.append(Append("t", work.epoch, 1, first, events, ends=done))).events)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_repeats_losses_and_reorderings_of_the_bus_never_reach_a_reader(
+    store: SqliteStore, seed: int
+) -> None:
+    chance = random.Random(seed)
+    bus = SqliteBus(store)
+    work = await running(store)
+    seen: list[int] = []
+
+    async def read() -> None:
+        async for batch in Reader(store, bus).follow("t", 0, work=1):
+            seen.extend(e.generation for e in batch)
+
+    reading = asyncio.create_task(read())
+    logged: list[LoggedEvent] = []
+    for n in range(1, 31):
+        logged += await log(store, work, n, 3 if n == 30 else 2)
+        what = chance.random()
+        if what < 0.3:
+            bus.publish("t", Wake(logged[-chance.randint(1, 5) :]))
+        elif what < 0.5:
+            bus.publish("t", Wake(chance.sample(logged, min(4, len(logged)))))
+        elif what < 0.6:
+            bus.publish("t", Wake())
+        if chance.random() < 0.5:
+            await asyncio.sleep(0)
+    bus.publish("t", Wake(logged[-1:]))
+    await asyncio.wait_for(reading, 5)
+    assert seen == list(range(1, 31))
+
+
+async def test_a_reader_goes_on_although_the_bus_says_nothing(store: SqliteStore) -> None:
+    bus = SqliteBus(store)
+    work = await running(store)
+    batches = Reader(store, bus).follow("t", 0, work=1)
+    first = asyncio.ensure_future(anext(batches))
+    await asyncio.sleep(0.05)
+    await log(store, work, 1, 2, 3)
+    assert [e.generation for e in await asyncio.wait_for(first, 3)] == [1, 2]
+
+
+async def test_a_slow_reader_is_held_a_bounded_number_of_events_and_misses_none(store: SqliteStore) -> None:
+    bus = SqliteBus(store)
+    work = await running(store)
+    batches = Reader(store, bus).follow("t", 0, work=1)
+    first = asyncio.ensure_future(anext(batches))
+    await asyncio.sleep(0.05)
+    for n in range(1, 601):
+        bus.publish("t", Wake(await log(store, work, n, 3 if n == 600 else 2)))
+    ear = bus._readers["t"][0]
+    assert len(ear._held) <= 256
+    seen = [e.generation for e in await first]
+    async for batch in batches:
+        seen += [e.generation for e in batch]
+    assert seen == list(range(1, 601))
