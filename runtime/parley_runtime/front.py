@@ -45,7 +45,7 @@ from parley_runtime.store import (
 from parley_runtime.task import fold, submitted
 from parley_runtime.wire import task_json
 
-_FIRST_EVENT = 5.0
+_FIRST_EVENT = 2.0
 """Seconds a stream waits for its first event before it is opened without one; until then an error is a plain error."""
 
 
@@ -136,7 +136,7 @@ class Front(RequestHandler):
         start = after if after is not None else (0 if not params.message.task_id else accepted.generation)
         fresh = accepted.work is not None and start == 0
         batches = self._reader.follow(accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh)
-        return await _opened(batches, params.configuration)
+        return await _opened(batches, ear, params.configuration)
 
     async def on_message_send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext
@@ -305,7 +305,8 @@ class Front(RequestHandler):
                 raise rules.invalid(
                     "Last-Event-ID", f"the task's last event is {stored.generation}, not {after}"
                 )
-            return await _opened(self._reader.follow(params.id, after), None, wait=0)
+            ear = self._reader.listen(params.id)
+            return await _opened(self._reader.follow(params.id, after, ear=ear), ear, None, wait=0)
         if stored.state in TERMINAL:
             state = pb.TaskState.Name(stored.state)
             raise a2a.UnsupportedOperationError(
@@ -472,6 +473,7 @@ def _snapshot_event(stored: StoredTask, config: pb.SendMessageConfiguration | No
 
 async def _opened(
     batches: AsyncGenerator[Batch, None],
+    ear: Subscription,
     config: pb.SendMessageConfiguration | None,
     wait: float = _FIRST_EVENT,
 ) -> AsyncIterator[Sequence[LoggedEvent]]:
@@ -481,6 +483,7 @@ async def _opened(
         await asyncio.wait([first], timeout=wait)
     except BaseException:
         first.cancel()
+        ear.close()  # the reader may not have begun, and then closes nothing itself
         raise
     if first.done() and first.exception() is None and first.result()[0].state == ERROR:
         await batches.aclose()

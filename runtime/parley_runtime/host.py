@@ -203,6 +203,7 @@ class AgentHost:
             backlog=2048,
             http="httptools",
             server_header=False,
+            proxy_headers=False,
         )
         server = _Server(config)
         loop = asyncio.get_running_loop()

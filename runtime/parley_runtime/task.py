@@ -10,6 +10,7 @@ import time
 import orjson
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import InvalidAgentResponseError
+from google.protobuf import struct_pb2
 from google.protobuf.json_format import ParseDict
 
 from parley_runtime.store import MESSAGE, TERMINAL, NewEvent, StoredTask
@@ -21,6 +22,7 @@ GENERATION = "parley.dev/generation"
 ExecutorEvent = pb.Task | pb.Message | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
 
 _SNAPSHOT_BYTES = 4096
+_MAX_DEPTH = 30
 
 
 class TaskFold:
@@ -52,6 +54,7 @@ class TaskFold:
         """
         if self.ended:
             return []
+        _check_depth(event)
         if isinstance(event, pb.Message):
             return [self._reply(event)]
         if isinstance(event, pb.Task):
@@ -176,6 +179,32 @@ def _logged(
     out["taskId"], out["contextId"] = fold.task_id, fold.context_id
     out.setdefault("metadata", {})[GENERATION] = fold.generation
     return out
+
+
+def _check_depth(event: ExecutorEvent) -> None:
+    """Refuse data nested so deeply that protobuf would not read the task back (it stops at 100 of its own levels)."""
+    parts: list[pb.Part] = []
+    if isinstance(event, pb.Message):
+        parts.extend(event.parts)
+    elif isinstance(event, pb.TaskArtifactUpdateEvent):
+        parts.extend(event.artifact.parts)
+    else:
+        parts.extend(event.status.message.parts)
+    if isinstance(event, pb.Task):
+        for artifact in event.artifacts:
+            parts.extend(artifact.parts)
+    for part in parts:
+        if part.WhichOneof("content") == "data" and not _shallow(part.data, _MAX_DEPTH):
+            raise InvalidAgentResponseError(f"The agent sent data nested more than {_MAX_DEPTH} levels deep")
+
+
+def _shallow(value: struct_pb2.Value, left: int) -> bool:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return left > 0 and all(_shallow(v, left - 1) for v in value.struct_value.fields.values())
+    if kind == "list_value":
+        return left > 0 and all(_shallow(v, left - 1) for v in value.list_value.values)
+    return True
 
 
 def _fold_status(task: pb.Task, event: pb.TaskStatusUpdateEvent) -> None:

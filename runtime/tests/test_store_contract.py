@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from a2a.types import a2a_pb2 as pb
 
 from parley_runtime.store import (
+    ERROR,
+    MOST_PUSH_CONFIGS,
     Append,
     ContextMismatch,
     MessageIdReused,
@@ -18,6 +21,7 @@ from parley_runtime.store import (
     Store,
     TaskEnded,
     TaskFilter,
+    TooManyConfigs,
     UnknownTask,
     Work,
 )
@@ -287,3 +291,23 @@ async def test_a_writer_waits_for_another_process_without_losing_order(
     assert not any(f.done() for f in waiting)
     other.execute("COMMIT")
     assert [e.generation for batch in await asyncio.gather(*waiting) for e in batch.events] == [1, 2, 3]
+
+
+async def test_a_protocol_error_is_logged_but_is_no_push(stores: tuple[Store, Store]) -> None:
+    config = pb.TaskPushNotificationConfig(id="c", task_id="t1", url="https://example.org/")
+    await stores[0].accept(message(push=config.SerializeToString()))
+    [work] = await take(stores[0])
+    assert not (await stores[0].append(append(work, 1, ERROR, ends=True))).pushes
+    await stores[0].accept(message("t2", push=config.SerializeToString()))
+    [work] = await stores[0].take("w", "1", 5)
+    assert (await stores[0].append(append(work, 1, COMPLETED, ends=True))).pushes
+
+
+async def test_a_task_takes_a_bounded_number_of_push_configurations(stores: tuple[Store, Store]) -> None:
+    await stores[0].accept(message())
+    for n in range(MOST_PUSH_CONFIGS):
+        config = pb.TaskPushNotificationConfig(id=f"c{n}", task_id="t1", url="https://example.org/")
+        await stores[0].accept(message(follow_up=True, message_id=f"f{n}", push=config.SerializeToString()))
+    config.id = "one more"
+    with pytest.raises(TooManyConfigs):
+        await stores[0].accept(message(follow_up=True, message_id="last", push=config.SerializeToString()))

@@ -146,6 +146,23 @@ def test_snapshots_come_ever_more_rarely_so_that_a_long_log_stays_linear() -> No
     assert written < 6 * len(log.task.SerializeToString())
 
 
+@pytest.mark.parametrize(("levels", "taken"), [(30, True), (31, False)])
+def test_data_too_deep_to_be_read_back_is_refused(levels: int, taken: bool) -> None:
+    value: object = "x"
+    for n in range(levels):
+        value = {"k": value} if n % 2 else [value]
+    part = ParseDict({"data": value}, pb.Part())
+    log = fresh()
+    log.change(pb.Task())
+    event = pb.TaskArtifactUpdateEvent(artifact=pb.Artifact(artifact_id="a", parts=[part]))
+    if not taken:
+        with pytest.raises(InvalidAgentResponseError, match="nested"):
+            log.change(event)
+        return
+    log.change(event)
+    assert pb.Task.FromString(log.snapshot_due(force=True)).artifacts[0].parts[0] == part
+
+
 events = st.lists(
     st.one_of(
         st.builds(
