@@ -256,13 +256,7 @@ class RegistryClient:
 
 
 def _raise_for(response: httpx.Response) -> None:
-    try:
-        problem = orjson.loads(response.content)
-        kind = str(problem["type"]).rpartition(":")[2]
-        detail = str(problem["detail"])
-        faults = tuple(Fault(str(f["field"]), str(f["message"])) for f in problem.get("faults", ()))
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        kind, detail, faults = "", f"the registry answered {response.status_code}", ()
+    kind, detail, faults = _problem_of(response)
     if kind in BY_KIND:
         raise BY_KIND[kind](detail, faults)
     if response.status_code >= 500:
@@ -272,6 +266,18 @@ def _raise_for(response: httpx.Response) -> None:
     raise BadRequest(
         f"{detail}; is {response.request.url.host}:{response.request.url.port} a Parley registry?"
     )
+
+
+def _problem_of(response: httpx.Response) -> tuple[str, str, tuple[Fault, ...]]:
+    try:
+        told = orjson.loads(response.content)
+        if "error" in told:  # the door of the loopback profile
+            return "", str(told["error"]["message"]), ()
+        faults = tuple(Fault(str(one["field"]), str(one["message"])) for one in told.get("faults", ()))
+        return str(told["type"]).rpartition(":")[2], str(told["detail"]), faults
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        host = response.request.url.netloc.decode("ascii")
+        return "", f"{host} answered {response.status_code}; is it a Parley registry?", ()
 
 
 def _entry(told: Mapping[str, Any]) -> Entry:

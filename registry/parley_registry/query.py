@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import orjson
 from parley_registry.document import media_type
 from parley_registry.errors import BadRequest, Fault
 from parley_registry.record import Key
+
+Analyze = Callable[[str], list[str]]
 
 MAX_LIMIT = 100
 MAX_TEXT = 256
@@ -74,7 +76,7 @@ def read_cursor(query: Query, cursor: str) -> Position | None:
 
 
 def reasons(
-    query: Query, card: Mapping[str, Any], latest: bool, words: Iterable[str], analyze: Any
+    query: Query, card: Mapping[str, Any], latest: bool, words: Iterable[str], analyze: Analyze
 ) -> list[str]:
     """Why a card is a hit, in words: what of it fits each criterion. `analyze` gives the words of a text."""
     told = []
@@ -98,7 +100,7 @@ def reasons(
     return told
 
 
-def _text_reasons(card: Mapping[str, Any], wanted: set[str], analyze: Any) -> list[str]:
+def _text_reasons(card: Mapping[str, Any], wanted: set[str], analyze: Analyze) -> list[str]:
     told = []
 
     def found(text: str) -> str:

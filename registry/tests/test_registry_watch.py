@@ -107,6 +107,17 @@ async def test_watches_are_bounded(tmp_path: Path) -> None:
                 assert (await http.get("/v1/watch")).status_code == 503
 
 
+async def test_a_registry_that_stops_does_not_wait_for_its_watchers(tmp_path: Path) -> None:
+    with RegistryProcess(tmp_path / "r.db") as registry:
+        async with httpx.AsyncClient(base_url=registry.url, trust_env=False) as http:
+            async with http.stream("GET", "/v1/watch") as watch:
+                lines = watch.aiter_lines()
+                assert await anext(lines) == "id: 0"
+                began = time.monotonic()
+                await asyncio.to_thread(registry.stop)
+                assert time.monotonic() - began < 10
+
+
 async def test_who_missed_too_much_is_told_to_read_again(tmp_path: Path) -> None:
     record = SqlRecord(f"sqlite:///{tmp_path}/r.db", keep=100)
     await record.open()

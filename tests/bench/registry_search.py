@@ -3,6 +3,8 @@
     python tests/bench/registry_search.py [--cards 100000] [--requests 300]
 
 Each request asks something new, so nothing comes from the cache of answered queries. One client, one after the other.
+Besides the time on the clock it shows the processor time that the service spent on a request, which does not depend
+on what else the machine does; with a processor to itself the clock shows little more than that.
 """
 
 import argparse
@@ -34,12 +36,14 @@ Asked = Callable[[], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One mix of queries: milliseconds at the median, at the 99th of 100 and at worst; matches at the median."""
+    """One mix of queries: milliseconds on the clock and of processor time, at the median and at the 99th of 100;
+    matches at the median."""
 
     mix: str
     p50: float
     p99: float
-    worst: float
+    cpu_p50: float
+    cpu_p99: float
     matches: int
 
 
@@ -65,14 +69,18 @@ def main() -> int:
                 f"index built in {time.monotonic() - began:.0f} s, {service.resident_mb()} MB resident, "
                 f"load average {os.getloadavg()[0]:.1f}"
             )
-            print(f"{'mix':<34}{'p50 ms':>8}{'p99 ms':>8}{'worst':>8}{'matches':>9}")
-            worst = 0.0
-            for timed in measure(service.port, vocabulary, given.requests):
-                worst = max(worst, timed.p99)
+            print(f"{'mix':<32}{'p50 ms':>8}{'p99 ms':>8}{'cpu p50':>9}{'cpu p99':>9}{'matches':>9}")
+            worst = worst_cpu = 0.0
+            for timed in measure(service, vocabulary, given.requests):
+                worst, worst_cpu = max(worst, timed.p99), max(worst_cpu, timed.cpu_p99)
                 print(
-                    f"{timed.mix:<34}{timed.p50:>8.1f}{timed.p99:>8.1f}{timed.worst:>8.1f}{timed.matches:>9}"
+                    f"{timed.mix:<32}{timed.p50:>8.1f}{timed.p99:>8.1f}"
+                    f"{timed.cpu_p50:>9.1f}{timed.cpu_p99:>9.1f}{timed.matches:>9}"
                 )
-    print(f"worst p99 {worst:.1f} ms, goal {GOAL_MS:g} ms")
+    print(
+        f"worst p99 {worst:.1f} ms ({worst_cpu:.1f} ms of processor time), goal {GOAL_MS:g} ms; "
+        f"load average {os.getloadavg()[0]:.1f}"
+    )
     return 0 if worst <= GOAL_MS else 1
 
 
@@ -90,28 +98,28 @@ async def fill(store: Path, count: int, vocabulary: Vocabulary) -> None:
     await record.close()
 
 
-def measure(port: int, vocabulary: Vocabulary, requests: int) -> Iterable[Timed]:
-    """The times of each mix, against the service at that port."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+def measure(service: "Service", vocabulary: Vocabulary, requests: int) -> Iterable[Timed]:
+    """The times of each mix, against the service."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port)
     connection.connect()
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for mix, ask in _mixes(vocabulary).items():
-        times, totals = [], []
+        times, worked, totals = [], [], []
         for _ in range(requests):
             path = "/v1/agents?" + urlencode(ask())
-            began = time.perf_counter()
+            before, began = service.worked_ms(), time.perf_counter()
             connection.request("GET", path)
             answer = connection.getresponse()
             body = answer.read()
             times.append((time.perf_counter() - began) * 1000)
+            worked.append(service.worked_ms() - before)
             if answer.status != 200:
                 raise RuntimeError(f"{path} answered {answer.status}: {body[:300]!r}")
             totals.append(orjson.loads(body)["total"])
-        times.sort()
-        totals.sort()
-        yield Timed(
-            mix, times[len(times) // 2], times[len(times) * 99 // 100], times[-1], totals[len(totals) // 2]
-        )
+        for figures in (times, worked, totals):
+            figures.sort()
+        middle, high = requests // 2, requests * 99 // 100
+        yield Timed(mix, times[middle], times[high], worked[middle], worked[high], totals[middle])
     connection.close()
 
 
@@ -186,6 +194,11 @@ class Service:
     def resident_mb(self) -> int:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+    def worked_ms(self) -> float:
+        """Processor time of all threads so far, by the scheduler's own account."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e6
 
     def _ready(self) -> bool:
         try:
