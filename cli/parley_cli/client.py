@@ -26,6 +26,7 @@ from google.protobuf.json_format import ParseDict
 
 from parley_agents.artifacts import REQUEST, SKILL_DELIVER
 from parley_agents.bundles import Exchange
+from parley_agents.git import GitError
 from parley_agents.orchestrator.peer import http_client
 from parley_agents.settings import AgentSettings
 from parley_agents.snapshot import Snapshot, snapshot
@@ -43,10 +44,15 @@ from parley_cli.events import (
 from parley_cli.home import Home
 from parley_cli.jobs import Jobs, NoSuchTask, Remembered
 from parley_cli.remote import NoSuchAgent, Remote, find
+from parley_core.errors import ConfigurationError
 from parley_registry.client import RegistryClient
 
 ORCHESTRATOR = "orchestrator"
 DEFAULT_OUT = "parley-out"
+
+
+class BadRepository(ConfigurationError):
+    """What was given as the repository is none that can be worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +99,6 @@ class Parley:
         self._answered: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        if not self._registry:
-            self._use = await asyncio.to_thread(local.attach, self.home)
-            if self._keep:
-                self._use.keep()
         self._http = http_client()
         return self
 
@@ -108,18 +110,24 @@ class Parley:
         if self._use:
             await asyncio.shield(asyncio.to_thread(self._use.release))
 
-    @property
-    def registry(self) -> str:
-        """URL of the registry in use."""
-        return self._use.platform.registry if self._use else self._registry
+    async def registry(self) -> str:
+        """URL of the registry in use; starts the platform if need be. Raises PlatformError."""
+        if self._registry:
+            return self._registry
+        if self._use is None:
+            self._use = await asyncio.to_thread(local.attach, self.home)
+            if self._keep:
+                self._use.keep()
+        return self._use.platform.registry
 
     @property
     def lasting(self) -> bool:
         """Whether the platform, and so a job on it, goes on when this client closes."""
-        return self._use is None or self._use.kept
+        return bool(self._registry) or self._use is None or self._use.kept
 
     def keep(self) -> None:
         """Have the platform stay when this client closes, until `parley down`."""
+        self._keep = True
         if self._use:
             self._use.keep()
 
@@ -143,8 +151,8 @@ class Parley:
         before it delivers. The last event is JobEnded, with the files written to a folder of the job's own in
         `out`, or InputRequired: `answer` it inside the loop and the events go on.
         """
-        remote = await self._orchestrator()
         given = await self._given(task, repo, context, out)
+        remote = await self._orchestrator()
         message = await self._message(given, rounds, timeout, approve)
         async with aclosing(
             self._tell(remote, remote.converse(message, seconds=timeout or 3600.0), given, given.out)
@@ -165,8 +173,8 @@ class Parley:
     ) -> str:
         """Like `run`, but return the job's id at once; the platform is kept running for it."""
         self.keep()
-        remote = await self._orchestrator()
         given = await self._given(task, repo, context, out)
+        remote = await self._orchestrator()
         begun = await remote.start(await self._message(given, rounds, timeout, approve))
         if not isinstance(begun, pb.Task):
             raise NoSuchTask(f"{remote.card.name} answered without beginning a job")
@@ -211,23 +219,27 @@ class Parley:
     async def agent(self, name: str) -> Remote:
         """Any agent, by its name in the registry or its URL."""
         assert self._http, "use the client as an async context manager"
-        return await find(name, self.registry, self._http)
+        return await find(name, await self.registry(), self._http)
 
     async def _orchestrator(self) -> Remote:
         assert self._http, "use the client as an async context manager"
-        async with RegistryClient(self.registry) as catalogue:
+        registry = await self.registry()
+        async with RegistryClient(registry) as catalogue:
             page = await catalogue.search(skill=SKILL_DELIVER, limit=10)
         hits = sorted(page.entries, key=lambda hit: (hit.entry.health != "up", not hit.entry.latest))
         if not hits:
             raise NoSuchAgent(
-                f"no agent with the skill {SKILL_DELIVER!r} is registered at {self.registry}: see `parley status`"
+                f"no agent with the skill {SKILL_DELIVER!r} is registered at {registry}: see `parley status`"
             )
         return Remote(hits[0].entry.card, self._http)
 
     async def _given(self, task: str, repo: str | Path | None, context: str, out: str | Path) -> "_Given":
         """What a new job works on: a snapshot of the repository, or what an earlier job began from and made."""
         if repo is not None:
-            taken = await snapshot(Path(repo))
+            try:
+                taken = await snapshot(Path(repo))
+            except GitError as error:
+                raise BadRepository(str(error)) from error
             context = self.jobs.last_in(ORCHESTRATOR, context).context if context == "last" else context
             place = str(await asyncio.to_thread(Path(repo).absolute))
             return _Given(task, context, Path(out), place, taken, bundle=taken.bundle)

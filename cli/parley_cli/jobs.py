@@ -18,6 +18,8 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class NoSuchTask(ParleyError):
     """No task fits what was asked for."""
 
+    misuse = True
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:

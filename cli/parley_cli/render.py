@@ -232,7 +232,8 @@ def summary(board: Board) -> RenderableType:
 def has_change(ended: JobEnded) -> bool:
     """Whether there is a patch with something in it."""
     patch = Path(ended.out_dir) / "change.patch"
-    return "change.patch" in ended.files and patch.exists() and patch.stat().st_size > 0
+    there = "change.patch" in ended.files and patch.exists() and patch.stat().st_size > 0
+    return there and ended.state != "canceled"
 
 
 def shown(path: str) -> str:
