@@ -12,6 +12,7 @@ from a2a.server.events.event_queue import EventQueue
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
 
+from parley_runtime.bus import Bus, Wake
 from parley_runtime.steps import LeaseLost, Scope
 from parley_runtime.store import (
     ENDED,
@@ -19,12 +20,10 @@ from parley_runtime.store import (
     INTERRUPTED,
     Append,
     Appended,
-    Bus,
     LoggedEvent,
     NewEvent,
     StepRecord,
     Store,
-    Wake,
     Work,
 )
 from parley_runtime.task import ExecutorEvent, TaskFold

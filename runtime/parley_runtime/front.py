@@ -1,26 +1,21 @@
 """The front: accepts messages, reads logs. It is the a2a-sdk's RequestHandler, and holds nothing of a task."""
 
-import asyncio
-import base64
-import binascii
 import contextlib
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Protocol
 
-import orjson
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
 from a2a.server.request_handlers.request_handler import RequestHandler
 from a2a.types import a2a_pb2 as pb
 from a2a.utils import errors as a2a
 from a2a.utils.task import apply_history_length
-from google.protobuf.json_format import ParseDict
 
 from parley_core.telemetry import current_trace, new_trace
-from parley_runtime import rules
-from parley_runtime.dispatch import Call, digest, pack
+from parley_runtime import cursor, rules
+from parley_runtime.acceptance import Acceptance, LocalWorker, PushConfigs, owner_of, protocol_error
+from parley_runtime.bus import Bus, Subscription
+from parley_runtime.dispatch import Call, pack
 from parley_runtime.reader import Batch, Reader
 from parley_runtime.store import (
     ERROR,
@@ -28,53 +23,15 @@ from parley_runtime.store import (
     MESSAGE,
     TERMINAL,
     Accepted,
-    Bus,
-    ContextMismatch,
     LoggedEvent,
-    MessageIdReused,
-    NewMessage,
     Store,
     StoredTask,
-    Subscription,
     TaskEnded,
     TaskFilter,
-    TooManyConfigs,
     UnknownTask,
-    Work,
 )
-from parley_runtime.task import fold, submitted
-from parley_runtime.wire import task_json
-
-_FIRST_EVENT = 2.0
-"""Seconds a stream waits for its first event before it is opened without one; until then an error is a plain error."""
-
-
-class LocalWorker(Protocol):
-    """The worker of this process, if it has one: work may be accepted and taken in one step."""
-
-    name: str
-
-    @property
-    def free(self) -> int: ...
-
-    def start(self, work: Work) -> None: ...
-
-
-class PushConfigs(Protocol):
-    """Where push configurations are kept (see parley_runtime.push)."""
-
-    async def check(self, config: pb.TaskPushNotificationConfig) -> None:
-        """Raise InvalidParamsError when its URL must not be called."""
-
-    async def set(
-        self, owner: str, config: pb.TaskPushNotificationConfig
-    ) -> pb.TaskPushNotificationConfig: ...
-
-    async def get(self, owner: str, task_id: str, config_id: str) -> pb.TaskPushNotificationConfig | None: ...
-
-    async def list(self, owner: str, task_id: str) -> Sequence[pb.TaskPushNotificationConfig]: ...
-
-    async def delete(self, owner: str, task_id: str, config_id: str) -> None: ...
+from parley_runtime.streams import opened, parsed, reply, snapshot_event
+from parley_runtime.task import fold
 
 
 class Front(RequestHandler):
@@ -98,8 +55,7 @@ class Front(RequestHandler):
         self._bus = bus
         self._push = push
         self._reader = Reader(store, bus)
-        self._version = version
-        self._worker = worker
+        self._acceptance = Acceptance(card, store, bus, self._reader, push, version, worker)
         self._cancel_wait = cancel_wait
 
     # -- sending (3.1.1, 3.1.2)
@@ -109,7 +65,7 @@ class Front(RequestHandler):
     ) -> pb.Task | pb.Message:
         """The task (or the agent's Message) once it has ended or wants something; at once with `return_immediately`."""
         at_once = params.configuration.return_immediately
-        accepted, ear = await self._accept(params, context, shown=at_once)
+        accepted, ear = await self._acceptance.accept(params, context, shown=at_once)
         if at_once:
             ear.close()
             answer = await self._now(accepted.task_id)
@@ -128,7 +84,7 @@ class Front(RequestHandler):
         With `after` (Last-Event-ID) and the messageId of an earlier call: what followed that generation.
         """
         rules.require_streaming(self.card)
-        accepted, ear = await self._accept(params, context, shown=False)
+        accepted, ear = await self._acceptance.accept(params, context, shown=False)
         if after is None and params.message.task_id:
             ear.close()
             stored = await self._visible(accepted.task_id, None)
@@ -136,96 +92,21 @@ class Front(RequestHandler):
         start = after if after is not None else (0 if not params.message.task_id else accepted.generation)
         fresh = accepted.work is not None and start == 0
         batches = self._reader.follow(accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh)
-        return await _opened(batches, ear, params.configuration)
+        return await opened(batches, ear, params.configuration)
 
     async def on_message_send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
         """`send_stream` as protocol objects, for bindings that do not pass JSON on."""
         stream = await self.send_stream(params, context, context.state.get("after"))
-        async for event in _parsed(stream):
+        async for event in parsed(stream):
             yield event
-
-    async def _accept(
-        self, params: pb.SendMessageRequest, context: ServerCallContext, *, shown: bool
-    ) -> tuple[Accepted, Subscription]:
-        rules.check_message(params, context, self.card)
-        owner = owner_of(context)
-        identity = digest(params.message)
-        follow_up = bool(params.message.task_id)
-        task_id = params.message.task_id or str(uuid.uuid4())
-        named_context = params.message.context_id
-        new_context = named_context or str(uuid.uuid4())
-        request = pb.SendMessageRequest()
-        request.CopyFrom(params)
-        request.message.task_id = task_id
-        if not follow_up:
-            request.message.context_id = new_context
-        elif not named_context and (stored := await self._store.load(task_id, owner)):
-            request.message.context_id = stored.context_id
-        push = await self._push_config(request, task_id)
-        first, snapshot = (None, b"")
-        if shown and not follow_up:
-            first, snapshot = submitted(task_id, new_context, request.message)
-        trace = current_trace.get() or new_trace()
-        worker = self._worker if self._worker is not None and self._worker.free > 0 else None
-        ear = self._reader.listen(task_id)
-        accepting = self._store.accept(
-            NewMessage(
-                owner,
-                params.message.message_id,
-                identity,
-                task_id,
-                follow_up,
-                named_context,
-                new_context,
-                self._version,
-                pack(Call.of(context, owner), request),
-                trace.traceparent,
-                first,
-                snapshot,
-                push,
-            ),
-            take_as=worker.name if worker is not None else "",
-        )
-        accepting.add_done_callback(lambda done: self._accepted(done, worker))
-        try:
-            accepted = await asyncio.shield(
-                accepting
-            )  # what is committed is started, though the caller be gone
-        except BaseException as error:
-            ear.close()
-            raise _protocol_error(error) from error
-        if accepted.task_id != task_id:
-            ear.close()
-            ear = self._reader.listen(accepted.task_id)
-        return accepted, ear
-
-    def _accepted(self, done: "asyncio.Future[Accepted]", worker: LocalWorker | None) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return  # the caller is told
-        accepted = done.result()
-        if accepted.work is not None and worker is not None:
-            worker.start(accepted.work)
-        elif not accepted.duplicate:
-            self._bus.work_added()
-
-    async def _push_config(self, request: pb.SendMessageRequest, task_id: str) -> bytes:
-        if not request.configuration.HasField("task_push_notification_config"):
-            return b""
-        rules.require_push(self.card)
-        config = request.configuration.task_push_notification_config
-        rules.require_text(config.url, "configuration.taskPushNotificationConfig.url")
-        config.id = config.id or task_id  # as the SDK: sent with every message it stays one configuration
-        config.task_id = task_id
-        await self._push.check(config)
-        return config.SerializeToString()
 
     async def _now(self, task_id: str) -> pb.Task | pb.Message:
         stored = await self._store.load(task_id)
         if stored is not None and stored.state in (MESSAGE, ERROR):
             [event] = await self._store.events(task_id, 0)
-            return _reply(event)
+            return reply(event)
         task = fold(stored) if stored is not None else None
         if (
             task is None
@@ -241,7 +122,7 @@ class Front(RequestHandler):
             async for batch in batches:
                 last = batch[-1]
                 if last.state in (MESSAGE, ERROR):
-                    return _reply(last)
+                    return reply(last)
                 if last.state in TERMINAL or (last.state in INTERRUPTED and last.work >= accepted.number):
                     if batch.task is not None:
                         return batch.task
@@ -276,13 +157,13 @@ class Front(RequestHandler):
             params.context_id,
             params.status or None,
             after.seconds + after.nanos / 1e9 if params.HasField("status_timestamp_after") else None,
-            _decode_cursor(params.page_token) if params.page_token else None,
+            cursor.decode(params.page_token) if params.page_token else None,
             size,
         )
         page = await self._store.list_tasks(wanted)
         answer = pb.ListTasksResponse(page_size=size, total_size=page.total)
         if page.next is not None:
-            answer.next_page_token = _encode_cursor(page.next)
+            answer.next_page_token = cursor.encode(page.next)
         for stored in page.tasks:
             task = fold(stored)
             if task is not None:
@@ -306,7 +187,7 @@ class Front(RequestHandler):
                     "Last-Event-ID", f"the task's last event is {stored.generation}, not {after}"
                 )
             ear = self._reader.listen(params.id)
-            return await _opened(self._reader.follow(params.id, after, ear=ear), ear, None, wait=0)
+            return await opened(self._reader.follow(params.id, after, ear=ear), ear, None, wait=0)
         if stored.state in TERMINAL:
             state = pb.TaskState.Name(stored.state)
             raise a2a.UnsupportedOperationError(
@@ -318,13 +199,13 @@ class Front(RequestHandler):
         self, params: pb.SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
         stream = await self.subscribe_stream(params, context, context.state.get("after"))
-        async for event in _parsed(stream):
+        async for event in parsed(stream):
             yield event
 
     def _from_now(
         self, stored: StoredTask, params: pb.SendMessageRequest | None, *, work: int
     ) -> AsyncGenerator[Batch, None]:
-        head = _snapshot_event(stored, params.configuration if params is not None else None)
+        head = snapshot_event(stored, params.configuration if params is not None else None)
         return self._reader.follow(stored.task_id, stored.generation, work=work, head=head)
 
     async def _visible(self, task_id: str, owner: str | None) -> StoredTask:
@@ -359,7 +240,7 @@ class Front(RequestHandler):
         except TaskEnded as error:
             raise a2a.TaskNotCancelableError(message=f"Task {params.id} has already ended") from error
         except UnknownTask as error:
-            raise _protocol_error(error) from error
+            raise protocol_error(error) from error
         finally:
             ear.close()
         task = fold(await self._visible(params.id, owner))
@@ -426,127 +307,3 @@ class Front(RequestHandler):
         if self.extended_card is None:
             raise a2a.ExtendedAgentCardNotConfiguredError
         return self.extended_card
-
-
-def owner_of(context: ServerCallContext) -> str:
-    """Who a call's tasks belong to: the caller, within the tenant if the call names one."""
-    owner = context.user.user_name or "local"
-    return f"{owner}#{context.tenant}" if context.tenant else owner
-
-
-def _protocol_error(error: BaseException) -> BaseException:
-    match error:
-        case UnknownTask():
-            return a2a.TaskNotFoundError(message=str(error))
-        case TaskEnded():
-            return a2a.UnsupportedOperationError(message=str(error))
-        case ContextMismatch():
-            return rules.invalid("message.contextId", str(error))
-        case TooManyConfigs():
-            return rules.invalid("configuration.taskPushNotificationConfig", str(error))
-        case MessageIdReused():
-            return rules.invalid("message.messageId", str(error))
-    return error
-
-
-def _reply(event: LoggedEvent) -> pb.Message:
-    body = orjson.loads(event.body)
-    if event.state == ERROR:
-        raise _recorded(body["error"])
-    return ParseDict(body["message"], pb.Message())
-
-
-def _recorded(error: dict[str, object]) -> a2a.A2AError:
-    kind = getattr(a2a, str(error["type"]), a2a.InternalError)
-    data = error.get("data")
-    made = kind(message=str(error["message"]), data=data if isinstance(data, dict) else None)
-    assert isinstance(made, a2a.A2AError)
-    return made
-
-
-def _snapshot_event(stored: StoredTask, config: pb.SendMessageConfiguration | None) -> LoggedEvent:
-    task = fold(stored)
-    assert task is not None
-    body = orjson.dumps({"task": task_json(apply_history_length(task, config))})
-    return LoggedEvent(stored.generation, body, stored.state, time.time(), 0)
-
-
-async def _opened(
-    batches: AsyncGenerator[Batch, None],
-    ear: Subscription,
-    config: pb.SendMessageConfiguration | None,
-    wait: float = _FIRST_EVENT,
-) -> AsyncIterator[Sequence[LoggedEvent]]:
-    """The stream, once its first events are there or `wait` has passed; an error recorded first is raised here."""
-    first: asyncio.Task[Batch] = asyncio.ensure_future(anext(batches))  # type: ignore[arg-type]
-    try:
-        await asyncio.wait([first], timeout=wait)
-    except BaseException:
-        first.cancel()
-        ear.close()  # the reader may not have begun, and then closes nothing itself
-        raise
-    if first.done() and first.exception() is None and first.result()[0].state == ERROR:
-        await batches.aclose()
-        _reply(first.result()[0])
-    return _events(first, batches, config)
-
-
-async def _events(
-    first: "asyncio.Task[Batch]",
-    batches: AsyncGenerator[Batch, None],
-    config: pb.SendMessageConfiguration | None,
-) -> AsyncGenerator[Sequence[LoggedEvent], None]:
-    try:
-        try:
-            batch = await first
-        except StopAsyncIteration:
-            return
-        del first
-        if batch[0].state == ERROR:
-            _reply(batch[0])
-        events = _shortened(batch, config)
-        del batch, config
-        yield events
-        del events
-        async for batch in batches:
-            yield batch
-            del batch
-    finally:
-        await batches.aclose()
-
-
-def _shortened(
-    events: Sequence[LoggedEvent], config: pb.SendMessageConfiguration | None
-) -> Sequence[LoggedEvent]:
-    if config is None or not config.HasField("history_length") or not events[0].body.startswith(b'{"task":'):
-        return events
-    task = apply_history_length(ParseDict(orjson.loads(events[0].body)["task"], pb.Task()), config)
-    head = events[0]
-    body = orjson.dumps({"task": task_json(task)})
-    return [LoggedEvent(head.generation, body, head.state, head.at, head.work), *events[1:]]
-
-
-async def _parsed(stream: AsyncIterator[Sequence[LoggedEvent]]) -> AsyncGenerator[Event, None]:
-    try:
-        async for batch in stream:
-            for event in batch:
-                response = ParseDict(orjson.loads(event.body), pb.StreamResponse())
-                yield getattr(response, response.WhichOneof("payload") or "task")
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
-
-
-def _encode_cursor(cursor: tuple[float, str]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(cursor)).decode().rstrip("=")
-
-
-def _decode_cursor(token: str) -> tuple[float, str]:
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        at, task_id = orjson.loads(raw)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise rules.invalid("pageToken", "not a token that ListTasks gave") from error
-    if isinstance(at, bool) or not isinstance(at, int | float) or not isinstance(task_id, str):
-        raise rules.invalid("pageToken", "not a token that ListTasks gave")
-    return float(at), task_id

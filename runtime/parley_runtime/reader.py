@@ -6,7 +6,13 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from a2a.types import a2a_pb2 as pb
 
 from parley_runtime import metrics
-from parley_runtime.store import ENDED, INTERRUPTED, Bus, LoggedEvent, Store, Subscription, Wake
+from parley_runtime.bus import Bus, Subscription, Wake
+from parley_runtime.store import (
+    ENDED,
+    INTERRUPTED,
+    LoggedEvent,
+    Store,
+)
 
 _LOOK_AGAIN = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds of silence after which the store is asked (the bus may lose), longer the longer it lasts."""

@@ -5,7 +5,10 @@ import logging
 
 from parley_core.errors import Unavailable
 from parley_runtime import metrics
-from parley_runtime.store import Bus, Store
+from parley_runtime.bus import Bus
+from parley_runtime.store import (
+    Store,
+)
 
 log = logging.getLogger(__name__)
 

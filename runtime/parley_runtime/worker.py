@@ -13,10 +13,16 @@ from a2a.utils.errors import A2AError
 from parley_core.errors import Unavailable
 from parley_core.telemetry import log_fields, parse_traceparent, span
 from parley_runtime import metrics
+from parley_runtime.bus import Bus, Wake
 from parley_runtime.dispatch import unpack
 from parley_runtime.executor import Steps, TaskLog, failed, on_crash, request_context
 from parley_runtime.steps import LeaseLost, current_steps
-from parley_runtime.store import ENDED, Bus, Store, StoredTask, Wake, Work
+from parley_runtime.store import (
+    ENDED,
+    Store,
+    StoredTask,
+    Work,
+)
 from parley_runtime.task import TaskFold, fold
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from parley_runtime.bus import Wake
 from parley_runtime.buses.sqlite import SqliteBus
 from parley_runtime.reader import Reader
-from parley_runtime.store import Append, LoggedEvent, NewEvent, NewMessage, Wake, Work
+from parley_runtime.store import (
+    Append,
+    LoggedEvent,
+    NewEvent,
+    NewMessage,
+    Work,
+)
 from parley_runtime.stores.sqlite import SqliteStore
 
 

@@ -4,7 +4,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from parley_runtime.store import LoggedEvent, Wake
+from parley_runtime.bus import Wake
+from parley_runtime.store import (
+    LoggedEvent,
+)
 from parley_runtime.stores.sqlite import SqliteStore
 
 _HELD = 256

@@ -1,0 +1,176 @@
+"""Accepting a message: checked, stored in one transaction, and handed to a worker. After the commit nothing loses it."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import Protocol
+
+from a2a.server.context import ServerCallContext
+from a2a.types import a2a_pb2 as pb
+from a2a.utils import errors as a2a
+
+from parley_core.telemetry import current_trace, new_trace
+from parley_runtime import rules
+from parley_runtime.bus import Bus, Subscription
+from parley_runtime.dispatch import Call, digest, pack
+from parley_runtime.reader import Reader
+from parley_runtime.store import (
+    Accepted,
+    ContextMismatch,
+    MessageIdReused,
+    NewMessage,
+    Store,
+    TaskEnded,
+    TooManyConfigs,
+    UnknownTask,
+    Work,
+)
+from parley_runtime.task import submitted
+
+
+class LocalWorker(Protocol):
+    """The worker of this process, if it has one: work may be accepted and taken in one step."""
+
+    name: str
+
+    @property
+    def free(self) -> int: ...
+
+    def start(self, work: Work) -> None: ...
+
+
+class PushConfigs(Protocol):
+    """Where push configurations are kept (see parley_runtime.push)."""
+
+    async def check(self, config: pb.TaskPushNotificationConfig) -> None:
+        """Raise InvalidParamsError when its URL must not be called."""
+
+    async def set(
+        self, owner: str, config: pb.TaskPushNotificationConfig
+    ) -> pb.TaskPushNotificationConfig: ...
+
+    async def get(self, owner: str, task_id: str, config_id: str) -> pb.TaskPushNotificationConfig | None: ...
+
+    async def list(self, owner: str, task_id: str) -> Sequence[pb.TaskPushNotificationConfig]: ...
+
+    async def delete(self, owner: str, task_id: str, config_id: str) -> None: ...
+
+
+class Acceptance:
+    """Takes messages in for one agent version."""
+
+    def __init__(
+        self,
+        card: pb.AgentCard,
+        store: Store,
+        bus: Bus,
+        reader: Reader,
+        push: PushConfigs,
+        version: str,
+        worker: LocalWorker | None,
+    ) -> None:
+        self.card = card
+        self._store = store
+        self._bus = bus
+        self._reader = reader
+        self._push = push
+        self._version = version
+        self._worker = worker
+
+    async def accept(
+        self, params: pb.SendMessageRequest, context: ServerCallContext, *, shown: bool
+    ) -> tuple[Accepted, Subscription]:
+        """Store a message and start its work; with it an ear that has listened since before. `shown`: a new task is
+        visible at once. Raises the protocol's errors."""
+        rules.check_message(params, context, self.card)
+        owner = owner_of(context)
+        identity = digest(params.message)
+        follow_up = bool(params.message.task_id)
+        task_id = params.message.task_id or str(uuid.uuid4())
+        named_context = params.message.context_id
+        new_context = named_context or str(uuid.uuid4())
+        request = pb.SendMessageRequest()
+        request.CopyFrom(params)
+        request.message.task_id = task_id
+        if not follow_up:
+            request.message.context_id = new_context
+        elif not named_context and (stored := await self._store.load(task_id, owner)):
+            request.message.context_id = stored.context_id
+        push = await self._push_config(request, task_id)
+        first, snapshot = (None, b"")
+        if shown and not follow_up:
+            first, snapshot = submitted(task_id, new_context, request.message)
+        trace = current_trace.get() or new_trace()
+        worker = self._worker if self._worker is not None and self._worker.free > 0 else None
+        ear = self._reader.listen(task_id)
+        accepting = self._store.accept(
+            NewMessage(
+                owner,
+                params.message.message_id,
+                identity,
+                task_id,
+                follow_up,
+                named_context,
+                new_context,
+                self._version,
+                pack(Call.of(context, owner), request),
+                trace.traceparent,
+                first,
+                snapshot,
+                push,
+            ),
+            take_as=worker.name if worker is not None else "",
+        )
+        accepting.add_done_callback(lambda done: self._accepted(done, worker))
+        try:
+            accepted = await asyncio.shield(
+                accepting
+            )  # what is committed is started, though the caller be gone
+        except BaseException as error:
+            ear.close()
+            raise protocol_error(error) from error
+        if accepted.task_id != task_id:
+            ear.close()
+            ear = self._reader.listen(accepted.task_id)
+        return accepted, ear
+
+    def _accepted(self, done: "asyncio.Future[Accepted]", worker: LocalWorker | None) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return  # the caller is told
+        accepted = done.result()
+        if accepted.work is not None and worker is not None:
+            worker.start(accepted.work)
+        elif not accepted.duplicate:
+            self._bus.work_added()
+
+    async def _push_config(self, request: pb.SendMessageRequest, task_id: str) -> bytes:
+        if not request.configuration.HasField("task_push_notification_config"):
+            return b""
+        rules.require_push(self.card)
+        config = request.configuration.task_push_notification_config
+        rules.require_text(config.url, "configuration.taskPushNotificationConfig.url")
+        config.id = config.id or task_id  # as the SDK: sent with every message it stays one configuration
+        config.task_id = task_id
+        await self._push.check(config)
+        return config.SerializeToString()
+
+
+def owner_of(context: ServerCallContext) -> str:
+    """Who a call's tasks belong to: the caller, within the tenant if the call names one."""
+    owner = context.user.user_name or "local"
+    return f"{owner}#{context.tenant}" if context.tenant else owner
+
+
+def protocol_error(error: BaseException) -> BaseException:
+    match error:
+        case UnknownTask():
+            return a2a.TaskNotFoundError(message=str(error))
+        case TaskEnded():
+            return a2a.UnsupportedOperationError(message=str(error))
+        case ContextMismatch():
+            return rules.invalid("message.contextId", str(error))
+        case TooManyConfigs():
+            return rules.invalid("configuration.taskPushNotificationConfig", str(error))
+        case MessageIdReused():
+            return rules.invalid("message.messageId", str(error))
+    return error
