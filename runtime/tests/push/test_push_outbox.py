@@ -233,7 +233,7 @@ async def test_secrets_are_in_no_representation(task: Any, outbox: Outbox) -> No
     assert "hidden" not in repr(await lease(outbox))
 
 
-@pytest.mark.parametrize("until", [math.inf, time.time() + 600])
+@pytest.mark.parametrize("until", [math.inf, time.time() + 600], ids=["closed", "resting"])
 async def test_many_for_a_closed_receiver_hide_nobody_elses(task: Any, outbox: Outbox, until: float) -> None:
     for _ in range(3):
         await (await task(config(url="https://dead.example/"))).emit(400)
