@@ -91,12 +91,13 @@ async def _serve(executor: str, card: Path, given: dict[str, Any]) -> None:
 
     from parley_core.telemetry import configure_logging
     from parley_runtime.host import AgentHost
-    from parley_runtime.settings import HostSettings
+    from parley_runtime.settings import HostSettings, parse_listen
 
     try:
         settings = HostSettings(**given)
     except ValidationError as error:
         raise ConfigurationError(faults(error)) from error
+    parse_listen(settings.listen)
     configure_logging(settings.log_level)
     await AgentHost(read_card(card), load_executor(executor), settings).run()
 

@@ -157,28 +157,43 @@ def watch(
         Path | None,
         typer.Option(envvar="PARLEY_SVG", metavar="FILE", help="Save the final picture as an SVG file."),
     ] = None,
+    agent: Agent = "",
     as_json: Json = False,
     registry: Registry = "",
 ) -> None:
-    """Show a job from its beginning and follow it to its end, as `parley run` does, results included.
+    """Show a task from its beginning and follow it to its end.
 
-    Exit codes as for `parley run`. Ctrl-C stops watching; the job goes on.
+    A job of the team is shown as `parley run` does it, results and exit codes included; a task of another
+    agent as `parley send` does it. Ctrl-C stops watching; the task goes on.
     """
     from parley_cli.commands.run import show_as
 
-    verified = complete(_watch(context.obj, task, out, show_as(as_json, plain), svg, registry))
-    raise typer.Exit(0 if verified else 1)
+    done = complete(_watch(context.obj, task, out, show_as(as_json, plain), svg, agent, registry))
+    raise typer.Exit(0 if done else 1)
 
 
 async def _watch(
-    home: "Home", task: str, out: Path | None, shape: str, svg: Path | None, registry: str
+    home: "Home", task: str, out: Path | None, shape: str, svg: Path | None, agent: str, registry: str
 ) -> bool:
-    from parley_cli.client import Parley
-    from parley_cli.commands.run import follow
+    from contextlib import aclosing
 
-    async with Parley(home=home.root, registry=registry_of(home, registry)) as client:
-        known = client.jobs.find(task)
-        return await follow(client, client.watch(task, out=out), known.text if known else task, shape, svg)
+    from parley_cli.client import ORCHESTRATOR, Parley
+    from parley_cli.commands.run import follow
+    from parley_cli.commands.send import Printer
+    from parley_cli.jobs import Jobs
+
+    known = Jobs(home).find(task)
+    if (agent or (known.agent if known else ORCHESTRATOR)) == ORCHESTRATOR:
+        async with Parley(home=home.root, registry=registry_of(home, registry)) as client:
+            return await follow(
+                client, client.watch(task, out=out), known.text if known else task, shape, svg
+            )
+    printer = Printer(shape == "json")
+    async with _remote(home, task, agent, registry) as (remote, task_id):
+        async with aclosing(remote.follow(task_id)) as events:
+            async for event in events:
+                printer.take(event)
+    return printer.close()
 
 
 @app.command()

@@ -1,0 +1,88 @@
+"""`parley host` with the examples: what the tutorial tells a newcomer to do works."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PARLEY = str(Path(sys.executable).with_name("parley"))
+
+
+@contextmanager
+def hosted(executor: str, folder: Path, home: Path, *more: str) -> Iterator[str]:
+    """A host of an example, started in the example's folder; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [PARLEY, "host", executor, "--card", "card.json", "--listen", address]
+    process = subprocess.Popen([*command, "--store", f"sqlite:///{home}/agent.db", *more], cwd=folder)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://{address}/readyz", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the host ended"
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def parley(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")} | {
+        "PARLEY_HOME": str(home)
+    }
+    return subprocess.run([PARLEY, *words], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_hello_is_hosted_unchanged_and_answers(tmp_path: Path) -> None:
+    with hosted("hello:Hello", EXAMPLES / "hello", tmp_path) as url:
+        done = parley(tmp_path, "send", url, "Ada")
+        assert (done.returncode, done.stdout) == (0, "Hello, Ada!\n")
+
+
+def test_an_answer_finds_its_task_after_the_host_was_started_again(tmp_path: Path) -> None:
+    folder = EXAMPLES / "approval"
+    with hosted("approval:Approval", folder, tmp_path) as url:
+        asked = parley(tmp_path, "send", url, "the weather")
+        assert asked.returncode == 1
+        assert "this is about the weather" in asked.stdout
+        assert "Shall I send it?" in asked.stderr
+    with hosted("approval:Approval", folder, tmp_path) as other:
+        assert parley(tmp_path, "task", "answer", "last", "yes", "--agent", other).returncode == 0
+        done = parley(tmp_path, "task", "watch", "last", "--agent", other)
+        assert done.returncode == 0
+        assert "Sent; receipt A-0001." in done.stderr
+        trace = parley(tmp_path, "task", "show", "last", "--trace", "--agent", other)
+        assert trace.stdout.count("draft") == 1
+        assert "send" in trace.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nowhere:Thing",), "cannot import nowhere"),
+        (("hello:Nobody",), "has no 'Nobody'"),
+        (("hello:Hello", "--listen", "99999"), "is not a listen address"),
+        (("hello:Hello", "--listen", "0.0.0.0:0"), "listen on 127.0.0.1"),
+        (("hello:Hello", "--role", "king"), "--role"),
+    ],
+)
+def test_a_host_that_cannot_be_says_why(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    command = [PARLEY, "host", *words, "--card", "card.json"]
+    done = subprocess.run(command, cwd=EXAMPLES / "hello", capture_output=True, text=True, timeout=60)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
