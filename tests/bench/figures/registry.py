@@ -33,4 +33,4 @@ async def measure(scale: Scale) -> list[Row]:
 
 def _ask(store: Path, vocabulary: Vocabulary, requests: int) -> list[Timed]:
     with Service(store) as service:
-        return list(searches(service.port, vocabulary, requests))
+        return list(searches(service, vocabulary, requests))
