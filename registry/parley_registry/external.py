@@ -9,7 +9,7 @@ import httpx
 import orjson
 from google.protobuf.json_format import MessageToDict, ParseError
 
-from parley_core.guardedhttp import ResponseTooLarge
+from parley_core.guardedhttp import ResponseTooLarge, guarded_client
 from parley_core.urlguard import Network, UrlGuard, UrlRefused
 from parley_registry.card import MAX_CARD, CheckedCard, check_card
 from parley_registry.errors import CardUnreachable, RegistryError
@@ -29,7 +29,7 @@ class External:
     def __init__(self, record: Record, *, allow: Sequence[Network], every: float) -> None:
         self._record = record
         self._guard = UrlGuard(allow, option="--allow")
-        self._http = self._guard.client(max_body=2 * MAX_CARD, seconds=FETCH_SECONDS)
+        self._http = guarded_client(self._guard, max_body=2 * MAX_CARD, seconds=FETCH_SECONDS)
         self._every = every
 
     async def register(self, url: str) -> Published:

@@ -11,7 +11,7 @@ from pyroaring import BitMap
 TOP = 20
 """Values given of each facet."""
 
-_FEW = 4000
+_FEW = 1000
 """Matches up to which counting them one by one is cheaper than intersecting values."""
 
 
