@@ -7,7 +7,7 @@ on first use so that `parley --help` stays quick.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parley_cli.client import JobResult, Parley, run_sync
+    from parley_cli.client import Parley, run_sync
     from parley_cli.events import (
         AgentStatus,
         ArtifactReady,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         StepEnded,
         StepUpdate,
     )
+    from parley_cli.outcome import JobResult, StepResult
 
 __all__ = [
     "AgentStatus",
@@ -33,18 +34,15 @@ __all__ = [
     "PlanReady",
     "StepAgain",
     "StepEnded",
+    "StepResult",
     "StepUpdate",
     "run_sync",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("JobResult", "Parley", "run_sync"):
-        from parley_cli import client
-
-        return getattr(client, name)
     if name in __all__:
-        from parley_cli import events
+        from parley_cli import client, events, outcome
 
-        return getattr(events, name)
+        return next(getattr(one, name) for one in (events, outcome, client) if hasattr(one, name))
     raise AttributeError(f"module 'parley_cli' has no attribute {name!r}")

@@ -13,7 +13,7 @@ takes it up again from the start of its story. `run_sync` is the same in one cal
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,22 +28,21 @@ from parley_agents.artifacts import REQUEST, SKILL_DELIVER
 from parley_agents.bundles import Exchange
 from parley_agents.git import GitError
 from parley_agents.orchestrator.peer import http_client
-from parley_agents.settings import AgentSettings
+from parley_agents.settings import AgentSettings, load_settings
 from parley_agents.snapshot import Snapshot, snapshot
-from parley_cli import jobs, local, results
+from parley_cli import blobserver, jobs, local, results
 from parley_cli.events import (
     AgentStatus,
     Event,
     InputRequired,
     JobEnded,
     JobStarted,
-    PlanReady,
-    StepUpdate,
-    Story,
 )
 from parley_cli.home import Home
 from parley_cli.jobs import Jobs, NoSuchTask, Remembered
+from parley_cli.outcome import JobResult, Outcome
 from parley_cli.remote import NoSuchAgent, Remote, find
+from parley_cli.story import Story
 from parley_core.errors import ConfigurationError
 from parley_registry.client import RegistryClient
 
@@ -53,32 +52,6 @@ DEFAULT_OUT = "parley-out"
 
 class BadRepository(ConfigurationError):
     """What was given as the repository is none that can be worked on."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """A planned step as it went: how many rounds it took, who worked on it, the last state of that work."""
-
-    id: str
-    title: str
-    rounds: int
-    agents: tuple[str, ...]
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """What came of a job. `verified`: the change passed review and the repository's tests. `out_dir` holds
-    `files` (None when nothing was written, as for a job that waits for an answer)."""
-
-    job: str
-    context: str
-    state: str
-    verified: bool
-    summary: str
-    out_dir: Path | None
-    files: Mapping[str, Path]
-    steps: tuple[StepResult, ...]
 
 
 class Parley:
@@ -209,7 +182,7 @@ class Parley:
 
     async def cancel(self, job: str) -> str:
         """Cancel a job with everything it has delegated; its state then."""
-        from parley_cli.events import state_name
+        from parley_cli.story import state_name
 
         known = self.jobs.find(job)
         remote = await self._orchestrator()
@@ -348,7 +321,11 @@ class Parley:
         self.jobs.remember(job, **({"snapshot": given.bundle} if given.bundle else {}))
 
     def _exchange(self) -> Exchange:
-        return Exchange.from_settings(AgentSettings(home=self.home.root))
+        if self._use is None:
+            return Exchange.from_settings(load_settings())
+        told = blobserver.environment(self.home, self._use.platform.blobs)
+        given: dict[str, Any] = {name.removeprefix("PARLEY_").lower(): value for name, value in told.items()}
+        return Exchange.from_settings(AgentSettings(home=self.home.root, **given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,49 +345,6 @@ class _Given:
     def base(self) -> str:
         """The snapshot's commit; "" when there is none."""
         return self.taken.commit if self.taken else self.earlier.snapshot if self.earlier else ""
-
-
-class Outcome:
-    """Folds events into a JobResult."""
-
-    def __init__(self) -> None:
-        self._steps: dict[str, StepResult] = {}
-        self._job = self._context = ""
-        self._ended: JobEnded | None = None
-        self._waiting = False
-
-    def take(self, event: Event) -> None:
-        """Fold one event."""
-        self._waiting = isinstance(event, InputRequired)
-        if isinstance(event, JobStarted):
-            self._job, self._context = event.job, event.context
-        elif isinstance(event, PlanReady):
-            for one in event.steps:
-                self._steps.setdefault(one.id, StepResult(one.id, one.title, 0, (), "planned"))
-        elif isinstance(event, StepUpdate):
-            before = self._steps.get(event.step, StepResult(event.step, event.step, 0, (), "planned"))
-            agents = (*before.agents, event.agent) if event.agent not in before.agents else before.agents
-            self._steps[event.step] = replace(
-                before, rounds=max(before.rounds, event.round), agents=agents, state=event.state
-            )
-        elif isinstance(event, JobEnded):
-            self._ended = event
-
-    @property
-    def result(self) -> JobResult:
-        """What came of the events so far."""
-        ended = self._ended
-        folder = Path(ended.out_dir) if ended and ended.out_dir else None
-        return JobResult(
-            job=self._job,
-            context=self._context,
-            state=ended.state if ended else ("input-required" if self._waiting else "working"),
-            verified=bool(ended and ended.verified),
-            summary=ended.summary if ended else "",
-            out_dir=folder,
-            files={name: folder / name for name in ended.files} if ended and folder else {},
-            steps=tuple(self._steps.values()),
-        )
 
 
 def run_sync(

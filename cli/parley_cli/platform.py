@@ -42,6 +42,8 @@ class Platform:
     processes: Mapping[str, Process] = field(default_factory=dict)
     ready: bool = False
     failed: str = ""
+    blobs: str = ""
+    """Where large parts of messages are read by signed URL."""
 
     @property
     def registry(self) -> str:
@@ -59,7 +61,7 @@ class Platform:
     def from_json(cls, told: Mapping[str, Any]) -> "Platform":
         """Raises KeyError or TypeError when `told` is not what `to_json` writes."""
         processes = {one["name"]: Process(**one) for one in told["processes"]}
-        return cls(told["pid"], told["created"], processes, told["ready"], told["failed"])
+        return cls(told["pid"], told["created"], processes, told["ready"], told["failed"], told["blobs"])
 
 
 def find_process(pid: int, created: float) -> psutil.Process | None:

@@ -12,7 +12,7 @@ from a2a.types import a2a_pb2 as pb
 
 from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotSupported
 from parley_agents.orchestrator.peer import UNARY, Peer
-from parley_cli.events import generation_of
+from parley_cli.story import generation_of
 from parley_core.errors import ParleyError
 from parley_registry.client import RegistryClient
 from parley_runtime.store import INTERRUPTED, TERMINAL

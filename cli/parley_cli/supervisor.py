@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -21,8 +20,10 @@ from typing import IO, TYPE_CHECKING
 
 import psutil
 
+from parley_cli import blobserver
 from parley_cli.home import Home, try_lock
 from parley_cli.platform import Platform, Process, descendants, end, find_process, last_line, load, save
+from parley_cli.ports import free_ports, is_free
 from parley_cli.team import REGISTRY, Member, default_team
 from parley_core.errors import ParleyError
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("parley.supervisor")
 
+BLOBS = "blobs"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 SETTLED = 10.0
@@ -74,6 +76,7 @@ class Supervisor:
             before = load(self._home)
             await asyncio.to_thread(clear, before)
             ports = self._ports(before)
+            self._platform = replace(self._platform, blobs=f"http://127.0.0.1:{ports.pop(BLOBS)}")
             for name, port in ports.items():
                 self._platform = self._platform.with_process(Process(name, f"http://127.0.0.1:{port}"))
             save(self._home, self._platform)
@@ -82,6 +85,7 @@ class Supervisor:
                 async with asyncio.TaskGroup() as tasks:
                     running = [tasks.create_task(self._keep(m)) for m in self._members.values()]
                     running.append(tasks.create_task(self._announce()))
+                    running.append(tasks.create_task(blobserver.serve(self._home, self._platform.blobs)))
                     await self._stop.wait()
                     for task in running:
                         task.cancel()
@@ -133,8 +137,8 @@ class Supervisor:
     async def _start(self, member: Member) -> asyncio.subprocess.Process:
         process = self._platform.processes[member.name]
         port = int(process.url.rpartition(":")[2])
-        if process.restarts and not _is_free(port) and member.name != REGISTRY:
-            port = _free_ports(1)[0]  # somebody took it meanwhile; what it publishes names the new one
+        if process.restarts and not is_free(port) and member.name != REGISTRY:
+            port = free_ports(1)[0]  # somebody took it meanwhile; what it publishes names the new one
         arguments = member.arguments(self._home, port, self._platform.processes[REGISTRY].url)
         with _appended(self._log(member.name)) as output:
             child = await asyncio.create_subprocess_exec(
@@ -143,7 +147,11 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 cwd=self._home.root,
-                env={**os.environ, "PARLEY_HOME": str(self._home.root)},
+                env={
+                    **os.environ,
+                    **blobserver.environment(self._home, self._platform.blobs),
+                    "PARLEY_HOME": str(self._home.root),
+                },
                 start_new_session=True,  # a terminal's Ctrl-C is for the command, not for the platform
             )
         self._children[member.name] = child
@@ -220,10 +228,12 @@ class Supervisor:
 
     def _ports(self, before: Platform | None) -> dict[str, int]:
         """The ports of the last time where they are free, so that addresses people noted stay good."""
-        old = {n: int(p.url.rpartition(":")[2]) for n, p in before.processes.items()} if before else {}
-        ports = {n: old[n] for n in self._members if n in old and _is_free(old[n])}
-        fresh = iter(_free_ports(len(self._members)))
-        return {n: ports.get(n) or next(fresh) for n in self._members}
+        names = [*self._members, BLOBS]
+        urls = {**{n: p.url for n, p in before.processes.items()}, BLOBS: before.blobs} if before else {}
+        old = {name: int(url.rpartition(":")[2]) for name, url in urls.items()}
+        ports = {n: old[n] for n in names if n in old and is_free(old[n])}
+        fresh = iter(free_ports(len(names)))
+        return {n: ports.get(n) or next(fresh) for n in names}
 
     def _show(self, process: Process) -> None:
         self._platform = self._platform.with_process(process)
@@ -275,27 +285,6 @@ def _how(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 async def supervise(home: Home, members: Sequence[Member]) -> int:

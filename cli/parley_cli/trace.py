@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from parley_agents.orchestrator.errors import CallFailed, TaskGone
-from parley_cli.events import state_name
 from parley_cli.render import clean, duration
+from parley_cli.story import state_name
 
 if TYPE_CHECKING:
     from rich.tree import Tree

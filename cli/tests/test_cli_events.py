@@ -18,8 +18,8 @@ from parley_cli.events import (
     StepAgain,
     StepEnded,
     StepUpdate,
-    Story,
 )
+from parley_cli.story import Story
 
 PLAN = {"goal": "g", "engine": "rules", "summary": "two steps", "steps": [
     {"id": "unused", "title": "Unused imports", "skill": "edit-code", "instructions": "", "needs": []},

@@ -304,6 +304,15 @@ async def test_a_job_outlives_its_client_and_is_canceled_by_another(
     assert events[-1].state == "canceled"
 
 
+def test_a_large_repository_travels_beside_the_messages(home: Home, repo: Path, tmp_path: Path) -> None:
+    (repo / "large.bin").write_bytes(os.urandom(24 * 2**20))  # more than a host takes in one message
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "large")
+    assert run_sync("nothing", repo=repo, out=tmp_path / "out", home=home.root).verified
+    (blob,) = [path for path in (home.root / "blobs").rglob("*") if path.is_file()]
+    assert blob.stat().st_size > 24 * 2**20
+
+
 def test_the_synchronous_call_returns_the_result(home: Home, repo: Path, tmp_path: Path) -> None:
     result = run_sync("verified", repo=repo, out=tmp_path / "out", home=home.root)
     assert result.verified

@@ -138,7 +138,7 @@ class Printer:
         return self.answered or self.state == pb.TASK_STATE_COMPLETED
 
     def _status(self, status: "pb.TaskStatus") -> None:
-        from parley_cli.events import state_name, text_of
+        from parley_cli.story import state_name, text_of
 
         text = text_of(status.message)
         if (status.state != self.state or text) and not self._as_json:

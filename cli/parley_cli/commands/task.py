@@ -64,9 +64,9 @@ async def _list(home: "Home", agent: str, limit: int, as_json: bool, registry: s
     from rich.table import Table
     from rich.text import Text
 
-    from parley_cli.events import state_name
     from parley_cli.jobs import Jobs
     from parley_cli.render import clean, console
+    from parley_cli.story import state_name
 
     texts = {job.task: job.text for job in Jobs(home).all()}
     table = Table(box=None, pad_edge=False)
@@ -88,8 +88,8 @@ def get(
     if as_json:
         _put(found)
         return
-    from parley_cli.events import state_name, text_of
     from parley_cli.render import clean
+    from parley_cli.story import state_name, text_of
 
     typer.echo(f"{found.id}  {state_name(found.status.state)}  context {clean(found.context_id)}")
     text = text_of(found.status.message)
@@ -205,7 +205,7 @@ def cancel(context: typer.Context, task: Id, agent: Agent = "", registry: Regist
 
 
 async def _cancel(home: "Home", task: str, agent: str, registry: str) -> str:
-    from parley_cli.events import state_name
+    from parley_cli.story import state_name
 
     async with _remote(home, task, agent, registry) as (remote, task_id):
         return state_name((await remote.cancel(task_id)).status.state)
@@ -228,7 +228,7 @@ async def _answer(home: "Home", task: str, text: str, agent: str, registry: str)
 
     from a2a.types import a2a_pb2 as pb
 
-    from parley_cli.events import state_name
+    from parley_cli.story import state_name
     from parley_runtime.store import INTERRUPTED
 
     async with _remote(home, task, agent, registry) as (remote, task_id):

@@ -14,6 +14,7 @@ from a2a.types import a2a_pb2 as pb
 
 from parley_agents.artifacts import DIFF, GIT_BUNDLE, JUNIT, MARKDOWN, PLAN, SARIF
 from parley_agents.bundles import Exchange, data_of
+from parley_agents.settings import load_settings
 from parley_agents.workspace import open_workspace
 
 STEP = {"id": "unused", "title": "Unused imports", "skill": "edit-code", "instructions": "", "needs": []}
@@ -99,7 +100,8 @@ class _Story:
 
     async def _change(self, message: pb.Message, request: dict) -> tuple[str, str, bytes]:
         parts = {part.filename: part for part in message.parts if part.filename.endswith(".bundle")}
-        bundles = [await Exchange().bytes_of(part) for part in parts.values()]
+        exchange = Exchange.from_settings(load_settings())
+        bundles = [await exchange.bytes_of(part) for part in parts.values()]
         base = request["base"]["commit"]
         start = request.get("change", {}).get("commit", base)
         async with open_workspace(start, bundles) as workspace:
