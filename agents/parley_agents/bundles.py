@@ -13,6 +13,7 @@ from parley_agents.artifacts import GIT_BUNDLE
 from parley_agents.settings import AgentSettings
 from parley_core.blobs import BlobError, BlobStore, UrlSigner, digest_in, digest_of, load_key
 from parley_core.errors import ConfigurationError, Unavailable
+from parley_core.guardedhttp import guarded_client
 from parley_core.urlguard import UrlGuard
 
 URL_LIFETIME = 24 * 3600.0
@@ -110,7 +111,7 @@ class Exchange:
             client = httpx.AsyncClient(follow_redirects=False, trust_env=False, timeout=FETCH_SECONDS)
         else:
             await self._guard.check(url)
-            client = self._guard.client(max_body=self._max_bytes + 1, seconds=FETCH_SECONDS)
+            client = guarded_client(self._guard, max_body=self._max_bytes + 1, seconds=FETCH_SECONDS)
         data = bytearray()
         try:
             async with client, client.stream("GET", url) as response:

@@ -16,6 +16,18 @@ class ResponseTooLarge(ParleyError):
     """The answer is longer than we are willing to read, or came in an encoding we did not ask for."""
 
 
+def guarded_client(
+    guard: UrlGuard, *, max_body: int = 4096, seconds: float = 15.0, verify: bool | str = True
+) -> httpx.AsyncClient:
+    """An HTTP client on `GuardedTransport`, without redirects, cookies of the environment or proxies."""
+    return httpx.AsyncClient(
+        transport=GuardedTransport(guard, max_body=max_body, seconds=seconds, verify=verify),
+        follow_redirects=False,
+        trust_env=False,
+        timeout=seconds,
+    )
+
+
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Calls only what its guard lets through.
 
@@ -27,7 +39,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     Raises UrlRefused, ResponseTooLarge, or httpx's transport errors.
     """
 
-    def __init__(self, guard: UrlGuard, *, max_body: int, seconds: float, verify: bool | str) -> None:
+    def __init__(
+        self, guard: UrlGuard, *, max_body: int = 4096, seconds: float = 15.0, verify: bool | str = True
+    ) -> None:
         self._guard = guard
         self._max_body = max_body
         self._seconds = seconds

@@ -177,25 +177,6 @@ class UrlGuard:
                 raise UrlRefused(f"host {host!r} {says} {reason}")
         return found
 
-    def transport(
-        self, *, max_body: int = 4096, seconds: float = 15.0, verify: bool | str = True
-    ) -> httpx.AsyncBaseTransport:
-        """A transport that connects only to addresses judged in that very moment; see `GuardedTransport`."""
-        from parley_core.guardedhttp import GuardedTransport
-
-        return GuardedTransport(self, max_body=max_body, seconds=seconds, verify=verify)
-
-    def client(
-        self, *, max_body: int = 4096, seconds: float = 15.0, verify: bool | str = True
-    ) -> httpx.AsyncClient:
-        """An HTTP client on `transport`, without redirects, cookies of the environment or proxies."""
-        return httpx.AsyncClient(
-            transport=self.transport(max_body=max_body, seconds=seconds, verify=verify),
-            follow_redirects=False,
-            trust_env=False,
-            timeout=seconds,
-        )
-
     def _reason(self, address: Address) -> str:
         """Why an address is refused, or "" when it may be called."""
         inner = _embedded(address)

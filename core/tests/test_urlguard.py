@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_core.guardedhttp import ResponseTooLarge
+from parley_core.guardedhttp import GuardedTransport, ResponseTooLarge, guarded_client
 from parley_core.urlguard import UrlGuard, UrlRefused
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -302,7 +302,7 @@ async def test_a_name_that_is_rebound_after_the_check_is_not_called() -> None:
         guard = UrlGuard(resolver=resolver)
         url = f"http://rebound.example:{port}/"
         await guard.check(url)
-        async with guard.client() as client:
+        async with guarded_client(guard) as client:
             with pytest.raises(UrlRefused, match="loopback"):
                 await client.post(url)
         assert resolver.asked == 2
@@ -312,7 +312,7 @@ async def test_a_name_that_is_rebound_after_the_check_is_not_called() -> None:
 async def test_a_call_resolves_once_and_connects_to_that_very_address() -> None:
     async with raw_server(ok(b"fine")) as (port, seen):
         resolver = RebindingResolver("127.0.0.1", "10.0.0.1")
-        async with UrlGuard(LOOPBACK, resolver=resolver).client() as client:
+        async with guarded_client(UrlGuard(LOOPBACK, resolver=resolver)) as client:
             answer = await client.get(f"http://pinned.example:{port}/a?b=c")
         assert answer.text == "fine"
         assert resolver.asked == 1
@@ -325,7 +325,7 @@ async def test_a_redirect_is_not_followed_even_by_a_client_that_would() -> None:
         moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\n\r\n" % inner
         async with raw_server(moved) as (port, _):
             guard = UrlGuard(LOOPBACK)
-            async with httpx.AsyncClient(transport=guard.transport(), follow_redirects=True) as client:
+            async with httpx.AsyncClient(transport=GuardedTransport(guard), follow_redirects=True) as client:
                 answer = await client.get(f"http://127.0.0.1:{port}/")
         assert answer.status_code == 302
         assert inner_seen == []
@@ -333,14 +333,14 @@ async def test_a_redirect_is_not_followed_even_by_a_client_that_would() -> None:
 
 async def test_a_body_is_read_no_further_than_allowed() -> None:
     async with raw_server(ok(b"x" * 100_000)) as (port, _):
-        async with UrlGuard(LOOPBACK).client(max_body=4096) as client:
+        async with guarded_client(UrlGuard(LOOPBACK), max_body=4096) as client:
             with pytest.raises(ResponseTooLarge, match="4096"):
                 await client.get(f"http://127.0.0.1:{port}/")
 
 
 async def test_a_compressed_body_is_not_unpacked() -> None:
     async with raw_server(ok(b"x", b"Content-Encoding: gzip\r\n")) as (port, seen):
-        async with UrlGuard(LOOPBACK).client() as client:
+        async with guarded_client(UrlGuard(LOOPBACK)) as client:
             with pytest.raises(ResponseTooLarge, match="compressed"):
                 await client.get(f"http://127.0.0.1:{port}/")
         assert b"accept-encoding: identity" in seen[0].lower()
@@ -350,7 +350,7 @@ async def test_a_compressed_body_is_not_unpacked() -> None:
 async def test_an_answer_that_stalls_ends_at_the_deadline(answer: bytes) -> None:
     async with raw_server(answer, hold=30) as (port, _):
         guard = UrlGuard(LOOPBACK)
-        async with httpx.AsyncClient(transport=guard.transport(seconds=0.2), timeout=None) as client:
+        async with httpx.AsyncClient(transport=GuardedTransport(guard, seconds=0.2), timeout=None) as client:
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(f"http://127.0.0.1:{port}/")
 
@@ -381,7 +381,7 @@ async def test_over_tls_the_name_of_the_url_is_asked_for_and_verified(certificat
     context.sni_callback = lambda _, name, __: asked.append(name)
     table = names(hook__example="127.0.0.1", other__example="127.0.0.1")
     async with raw_server(ok(b"secure"), tls=context) as (port, _):
-        async with UrlGuard(LOOPBACK, resolver=table).client(verify=str(certificate)) as client:
+        async with guarded_client(UrlGuard(LOOPBACK, resolver=table), verify=str(certificate)) as client:
             assert (await client.get(f"https://hook.example:{port}/")).text == "secure"
             with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
                 await client.get(f"https://other.example:{port}/")
@@ -391,7 +391,7 @@ async def test_over_tls_the_name_of_the_url_is_asked_for_and_verified(certificat
 async def test_a_closed_port_is_an_ordinary_connection_error() -> None:
     async with raw_server(ok()) as (port, _):
         pass
-    async with UrlGuard(LOOPBACK).client() as client:
+    async with guarded_client(UrlGuard(LOOPBACK)) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"http://127.0.0.1:{port}/")
 
@@ -399,7 +399,7 @@ async def test_a_closed_port_is_an_ordinary_connection_error() -> None:
 async def test_the_second_address_is_tried_when_the_first_is_dead() -> None:
     async with raw_server(ok(b"second"), address="127.0.0.2") as (port, _):
         guard = UrlGuard(LOOPBACK, resolver=names(two__example="127.0.0.1 127.0.0.2"))
-        async with guard.client() as client:
+        async with guarded_client(guard) as client:
             assert (await client.get(f"http://two.example:{port}/")).text == "second"
 
 
@@ -407,6 +407,6 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
     async with raw_server(ok(b"proxy")) as (proxy, proxied), raw_server(ok(b"direct")) as (port, _):
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy}")
         monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy}")
-        async with UrlGuard(LOOPBACK).client() as client:
+        async with guarded_client(UrlGuard(LOOPBACK)) as client:
             assert (await client.get(f"http://127.0.0.1:{port}/")).text == "direct"
         assert proxied == []

@@ -9,7 +9,7 @@ import httpx
 from a2a.types import a2a_pb2 as pb
 
 from parley_core.errors import Unavailable
-from parley_core.guardedhttp import ResponseTooLarge
+from parley_core.guardedhttp import ResponseTooLarge, guarded_client
 from parley_core.telemetry import TraceContext, parse_traceparent, span
 from parley_core.urlguard import UrlGuard, UrlRefused, UrlUnresolved
 from parley_runtime.push import metrics
@@ -51,7 +51,7 @@ class Sender:
         """
         try:
             async with (
-                self._guard.client(seconds=self._policy.attempt) as client,
+                guarded_client(self._guard, seconds=self._policy.attempt) as client,
                 asyncio.TaskGroup() as group,
             ):
                 group.create_task(self._keep(), name="push-keep")
