@@ -1,0 +1,174 @@
+"""The manual is whole: its reference says what the code says, its links and its tests are there."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+from blocks import PROJECT, blocks
+from markdown_it import MarkdownIt
+from typer.core import TyperGroup
+
+from parley_cli.main import app
+
+DOCS = PROJECT / "docs"
+
+
+@cache
+def generator() -> ModuleType:
+    """docs/generate.py, which is no part of any package."""
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pages() -> list[Path]:
+    """Every Markdown file that is part of the project."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.md"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    found = [PROJECT / name for name in listed] or [PROJECT / "README.md", *DOCS.rglob("*.md")]
+    return [page for page in found if page.exists()]
+
+
+PAGES = pages()
+
+
+@pytest.mark.parametrize("page", ["cli.md", "api.md"])
+def test_the_reference_says_what_the_code_says(page: str) -> None:
+    as_it_would_be = generator().written(page)
+    assert (DOCS / page).read_text() == as_it_would_be, (
+        f"run .venv/bin/python docs/generate.py to renew {page}"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    missing = []
+    for target in links(page):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        if not place.exists() or (anchor and anchor not in anchors(place)):
+            missing.append(target)
+    assert not missing, f"{page.relative_to(PROJECT)} links to {missing}"
+
+
+def links(page: Path) -> Iterator[str]:
+    for token in MarkdownIt("commonmark").enable("table").parse(page.read_text()):
+        for inner in token.children or ():
+            if inner.type == "link_open":
+                yield str(inner.attrs["href"])
+            elif inner.type == "image":
+                yield str(inner.attrs["src"])
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """The anchors that a page's headings get where Markdown is shown."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text())
+    headings = [tokens[number + 1] for number, token in enumerate(tokens) if token.type == "heading_open"]
+    texts = ("".join(part.content for part in one.children or ()) for one in headings)
+    return frozenset(re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts)
+
+
+def test_every_guarantee_names_tests_that_exist() -> None:
+    existing = {
+        "fault": defined_in(PROJECT / "tests" / "fault" / "test_guarantees.py"),
+        "store": defined_in(PROJECT / "runtime" / "tests" / "test_store_contract.py"),
+    }
+    rows = [
+        line
+        for line in (DOCS / "guarantees.md").read_text().splitlines()
+        if re.match(r"\|(?! Guarantee|-)", line)
+    ]
+    assert rows
+    for row in rows:
+        proof = row.rstrip("| ").rpartition(" | ")[2]
+        named = re.findall(r"`([^`]+)`", proof)
+        assert named, f"no test is named for: {row[:80]}"
+        where: set[str] = set()
+        for kind, name in re.findall(r"(?:(fault|store): )?`([^`]+)`", proof):
+            if name.endswith(".py"):
+                assert (PROJECT / name).exists(), name
+                continue
+            where = existing[kind] if kind else where
+            assert name in where, f"there is no test {name}, which is to prove: {row[:80]}"
+
+
+def defined_in(file: Path) -> set[str]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, kinds)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_command_shown_is_one_that_parley_takes(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "sh":
+            for words in parley_calls(block.text):
+                try:
+                    understood(words)
+                except Exception as error:
+                    pytest.fail(f"{page.name}, line {block.line}: parley {shlex.join(words)}: {error}")
+
+
+def parley_calls(text: str) -> Iterator[list[str]]:
+    """The arguments of each call of parley in a piece of shell."""
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        lexer.commenters = "#"
+        try:
+            words = list(lexer)
+        except ValueError:
+            continue  # a quotation over several lines, which no call of parley needs
+        for number, word in enumerate(words):
+            if word.rpartition("/")[2] == "parley" and (number == 0 or not words[number - 1].startswith("-")):
+                rest = words[number + 1 :]
+                ends = [i for i, w in enumerate(rest) if re.fullmatch(r"[();<>|&]+", w)]
+                call = rest[: ends[0]] if ends else rest
+                yield call[:-1] if ends and re.fullmatch("[12]", (call[-1:] and call[-1]) or "") else call
+
+
+def understood(words: list[str]) -> None:
+    """Parse a command line as parley would, and run nothing. Raises what parley would complain of."""
+    command: Any = typer.main.get_command(app)
+    name = "parley"
+    while True:
+        context = command.make_context(name, list(words), resilient_parsing=isinstance(command, TyperGroup))
+        if not isinstance(command, TyperGroup):
+            return
+        rest = [*context._protected_args, *context.args]
+        if not rest:
+            return
+        name, command, words = command.resolve_command(context, rest)
+        assert command is not None, f"there is no command {name!r}"
+
+
+@pytest.mark.parametrize("target", ["run", "test", "bench", "setup"])
+def test_the_make_targets_of_the_manual_exist(target: str) -> None:
+    assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_picture_of_a_run_fits_a_readme_and_tells_nothing_of_where_it_was_made() -> None:
+    picture = (DOCS / "run.svg").read_text()
+    assert len(picture) < 150_000
+    addresses = set(re.findall(r"https?://[^\s\"'<)]+", picture))
+    assert addresses <= {"http://www.w3.org/2000/svg"}, addresses
+    assert not re.search(r"@font-face|/(home|root|tmp|work|Users)/", picture)

@@ -1,0 +1,35 @@
+"""The manual's examples do what the manual says."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blocks import BIN, PROJECT, follow
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that looks like a fresh clone after `make setup`; the platform that was left in it is ended."""
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "requirements",
+        "core",
+        "registry",
+        "runtime",
+        "agents",
+        "cli",
+    ):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    (tmp_path / ".venv").symlink_to(PROJECT / ".venv")
+    shutil.copytree(PROJECT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("*.db*"))
+    yield tmp_path
+    if (tmp_path / ".parley").exists():
+        subprocess.run([BIN / "parley", "--home", tmp_path / ".parley", "down"], check=True, timeout=60)
+
+
+@pytest.mark.timeout(280)
+def test_hosting_an_executor_goes_as_the_tutorial_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "tutorial-host.md", folder, seconds=240)
