@@ -17,6 +17,7 @@ from pathlib import Path
 
 import uvloop
 from figures import FIGURES
+from quiet import Others
 from scale import FULL, QUICK, Scale
 from table import Row, markdown, plain, write
 
@@ -34,12 +35,13 @@ def main() -> int:
     unknown = [name for name in given.figures if name not in FIGURES]
     if unknown:
         parser.error(f"no figure is called {', '.join(unknown)}; choose from {', '.join(FIGURES)}")
-    begun = time.monotonic()
+    begun, others = time.monotonic(), Others()
     rows, failed = uvloop.run(_measure(given.figures or list(FIGURES), QUICK if given.quick else FULL))
     took = time.monotonic() - begun
-    print(f"\n{plain(rows)}\n\n{_machine()}, {took:.0f} s")
+    machine = f"{_machine()}; other work took {others.percent:.0f} % of the processors meanwhile"
+    print(f"\n{plain(rows)}\n\n{machine}, {took:.0f} s")
     if not given.quick and not given.figures and not failed:
-        write(_DOCUMENT, f"{markdown(rows)}\n\n{_machine()}; the whole run took {took / 60:.0f} minutes.")
+        write(_DOCUMENT, f"{markdown(rows)}\n\n{machine}. The whole run took {took / 60:.0f} minutes.")
     return 1 if failed else 0
 
 
@@ -47,16 +49,15 @@ async def _measure(names: list[str], scale: Scale) -> tuple[list[Row], bool]:
     rows: list[Row] = []
     failed = False
     for name in names:
-        busy = os.getloadavg()[0]
-        begun = time.monotonic()
+        begun, others = time.monotonic(), Others()
         try:
             rows += (found := await FIGURES[name](scale))
         except Exception as error:
             failed = True
             print(f"{name}: could not be measured: {type(error).__name__}: {error}", file=sys.stderr)
             continue
-        print(f"{name}: {time.monotonic() - begun:.0f} s (load average before: {busy:.1f})", flush=True)
-        print(plain(found), flush=True)
+        took = time.monotonic() - begun
+        print(f"\n{name}: {took:.0f} s, other work {others.percent:.0f} %\n{plain(found)}", flush=True)
         await asyncio.sleep(0.5)
     return rows, failed
 
@@ -64,7 +65,7 @@ async def _measure(names: list[str], scale: Scale) -> tuple[list[Row], bool]:
 def _machine() -> str:
     return (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"a2a-sdk {version('a2a-sdk')}, SQLite {sqlite3.sqlite_version}, load average {os.getloadavg()[1]:.1f} (5 minutes)"
+        f"a2a-sdk {version('a2a-sdk')}, SQLite {sqlite3.sqlite_version}"
     )
 
 

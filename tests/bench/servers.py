@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
+import quiet
 
 HERE = Path(__file__).parent
 SIDES = ("parley", "sdk")
@@ -50,6 +51,7 @@ class Server:
 
 async def start(side: str, *, store: Path | None = None, role: str = "front,worker") -> Server:
     """A server that answers. Raises RuntimeError when it does not come up."""
+    await quiet.moment()
     port = _free_port()
     arguments = [sys.executable, str(HERE / "serve.py"), side, "--port", str(port), "--role", role]
     if store is not None:

@@ -35,7 +35,7 @@ async def measure(scale: Scale) -> list[Row]:
             "flat",
             f"{' / '.join(f'{x:.0f}' for x in ours)} MB ({parley:,.0f} B a task)",
             f"{sdk:,.0f} B a task (over {scale.sdk_tasks:,})",
-            f"{parley / sdk:.3f}×" if sdk > 0 else "–",
+            f"{parley / sdk:.3f}×" if parley > 0 < sdk else "–",
             parley <= _GOAL,
         )
     ]

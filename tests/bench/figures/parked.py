@@ -37,7 +37,7 @@ async def measure(scale: Scale) -> list[Row]:
             f"≤ {_GOAL:g} KB",
             f"{parley:.2f} KB",
             f"{sdk:.1f} KB",
-            f"{parley / sdk:.3f}×" if sdk > 0 else "–",
+            f"{parley / sdk:.3f}×" if parley > 0 < sdk else "–",
             parley <= _GOAL,
         )
     ]
