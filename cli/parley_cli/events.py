@@ -13,7 +13,7 @@ class Event:
     at: float
 
     def to_json(self) -> dict[str, Any]:
-        """The event as one JSON object: its fields, and its `event` name (see docs/reference/cli.md)."""
+        """The event as one JSON object: its fields, and its `event` name (see docs/cli.md)."""
         return {"event": self.kind, **asdict(self)}
 
 
