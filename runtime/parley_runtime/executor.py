@@ -13,7 +13,7 @@ from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
 
 from parley_runtime.bus import Bus, Wake
-from parley_runtime.steps import LeaseLost, Scope
+from parley_runtime.steps import LeaseLost, Scope, StepError
 from parley_runtime.store import (
     ENDED,
     ERROR,
@@ -96,7 +96,6 @@ class TaskLog(EventQueue):
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
-            self._idle = None
         self._check()
 
     def _check(self) -> None:
@@ -146,6 +145,9 @@ class TaskLog(EventQueue):
                 self._send()
         if self._idle is not None and (not self._in_flight or self.lost or self._failure):
             self._idle.set()
+            self._idle = (
+                None  # several may wait on it; who waits from now on waits for what is said from now on
+            )
 
     def _publish(self, logged: Sequence[LoggedEvent]) -> None:
         task = None
@@ -164,6 +166,7 @@ class Steps:
         self._store = store
         self._work = work
         self._kept = {"turn": turn, "task": task}
+        self._used: set[str] = set()
 
     @classmethod
     async def of(cls, store: Store, work: Work) -> "Steps":
@@ -175,13 +178,26 @@ class Steps:
         return cls(store, work, turn, task)
 
     def finished(self, name: str, scope: Scope) -> bytes | None:
-        return self._kept[scope].get(name)
+        if scope == "turn" and name in self._used:
+            raise _twice(name)
+        kept = self._kept[scope].get(name)
+        if kept is not None:
+            self._used.add(name)
+        return kept
 
     async def keep(self, step: StepRecord, scope: Scope) -> None:
+        if scope == "turn":
+            if step.name in self._used:
+                raise _twice(step.name)
+            self._used.add(step.name)
         number = TASK_SCOPE if scope == "task" else self._work.number
         if not await self._store.record_step(self._work.task_id, self._work.epoch, number, step):
             raise LeaseLost("another worker has taken this task over")
         self._kept[scope][step.name] = step.result
+
+
+def _twice(name: str) -> StepError:
+    return StepError(f"two steps of one execution are named {name!r}; give each a name of its own")
 
 
 def on_crash(executor: AgentExecutor) -> str:

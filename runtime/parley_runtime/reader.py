@@ -19,6 +19,9 @@ _LOOK_AGAIN = (1.0, 2.0, 4.0, 8.0, 15.0)
 _PARKING = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Waits between an interrupted event and the check whether its execution has let go."""
 
+_PAGE = 1000
+"""Events read from the store at once."""
+
 
 class Batch(list[LoggedEvent]):
     """Some consecutive events; `task` is the Task after the last, when it came with them."""
@@ -69,11 +72,11 @@ class Reader:
                 del out
                 if ended:
                     return
-            batch = Wake() if fresh else Wake(await self._store.events(task_id, last))
+            batch = Wake() if fresh else Wake(await self._store.events(task_id, last, _PAGE))
             while True:
                 new, gap = _in_order(batch.events, last)
                 if gap:
-                    new, batch = list(await self._store.events(task_id, last)), Wake()
+                    new, batch = list(await self._store.events(task_id, last, _PAGE)), Wake()
                 if new:
                     out = Batch(new, batch.task if _same_end(batch.events, new) else None)
                     metrics.STREAM_LAG.observe(max(0.0, time.time() - new[-1].at))
@@ -81,10 +84,14 @@ class Reader:
                     ended = new[-1].state in ENDED
                     interrupted = new[-1].state in INTERRUPTED and new[-1].work >= work
                     del new, batch  # what waits for long holds nothing it has passed on
+                    full = len(out) >= _PAGE
                     yield out
                     del out
                     if ended:
                         return
+                    if full:  # the log may go on behind it, and nobody need say so
+                        batch = Wake(await self._store.events(task_id, last, _PAGE))
+                        continue
                 steps = _PARKING if interrupted else _LOOK_AGAIN
                 timeout = steps[min(wait, len(steps) - 1)]
                 wake = await ear.next(timeout)
@@ -92,7 +99,7 @@ class Reader:
                     batch = wake
                     del wake
                     continue
-                batch = Wake(await self._store.events(task_id, last))
+                batch = Wake(await self._store.events(task_id, last, _PAGE))
                 if not batch.events:
                     wait += 1
                     if (interrupted or work) and not await self._busy(task_id, last):

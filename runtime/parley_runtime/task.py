@@ -60,6 +60,8 @@ class TaskFold:
         if isinstance(event, pb.Task):
             return self._whole_task(event)
         self._check_ids(event.task_id, event.context_id)
+        if isinstance(event, pb.TaskArtifactUpdateEvent) and event.append:
+            _find(self.task or pb.Task(), event.artifact.artifact_id)  # refused before anything has changed
         changes = [] if self.task is not None else [self._begin()]
         changes.append(self._update(event))
         return changes
@@ -142,8 +144,6 @@ class TaskFold:
 
     def _update(self, event: pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent) -> NewEvent:
         assert self.task is not None
-        if isinstance(event, pb.TaskArtifactUpdateEvent) and event.append:
-            _find(self.task, event.artifact.artifact_id)
         self.generation += 1
         message = b""
         if self._message is not None:

@@ -72,6 +72,7 @@ class Worker:
         self._cancels: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._draining = False
+        self._retired = False
         self._backlog = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -111,7 +112,11 @@ class Worker:
 
     def start(self, work: Work) -> None:
         """Run work that is already leased to this worker."""
+        if self._retired:
+            return  # accepted at the last moment; it has been given back with all else
         self._idle.clear()
+        if (stale := self._running.get(work.task_id)) is not None:
+            stale.task.cancel()  # this process lost the lease, and has it again under a later epoch
         if work.attempt > 1:
             metrics.TAKEOVERS.labels(self._agent).inc()
         running = _Running(work, asyncio.create_task(self._run(work), name=f"task:{work.task_id}"))
@@ -135,6 +140,7 @@ class Worker:
         if left:
             log.info("handing over %d running tasks", len(left))
             await asyncio.wait([running.task for running in left], timeout=5.0)
+        self._retired = True
         await self._store.retire_worker(self.name)
 
     def _gone(self, running: _Running) -> None:
@@ -142,12 +148,16 @@ class Worker:
             del self._running[running.work.task_id]
         if not self._running:
             self._idle.set()
-        if not running.task.cancelled() and (error := running.task.exception()):
+        parked = running.log is None or not running.log.fold.ended
+        if running.task.cancelled():
+            if parked and not running.handed_over:  # by the executor itself: nobody else has it, then
+                log.error("the execution of task %s was cancelled; it is given back", running.work.task_id)
+                self._unfinished.append(running.work)
+        elif error := running.task.exception():
             log.error(
                 "task %s could not be run to its end; it is given back", running.work.task_id, exc_info=error
             )
             self._unfinished.append(running.work)
-        parked = running.log is None or not running.log.fold.ended
         if (
             parked or self._backlog or self._unfinished
         ):  # a message may have waited for its turn, or for a free place
@@ -214,7 +224,12 @@ class Worker:
         except asyncio.CancelledError:
             if running is not None and (running.handed_over or events.fold.ended):
                 return
-            raise
+            if _cancelled():
+                raise
+            # Nobody cancelled this execution: something that it awaited was cancelled, and it let that through.
+            await events.enqueue_event(
+                failed("The agent failed: CancelledError: it awaited what was cancelled")
+            )
         except LeaseLost:
             raise
         except A2AError as error:
@@ -222,7 +237,10 @@ class Worker:
                 events.refuse(error)
             else:
                 await events.enqueue_event(failed(error.message))
-        except Exception as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an executor may not end the host, with all that others run in it
             log.exception("the executor failed on task %s", work.task_id)
             if not (running is not None and running.handed_over):
                 await events.enqueue_event(failed(f"The agent failed: {type(error).__name__}: {error}"))
@@ -251,7 +269,14 @@ class Worker:
             return
         task = asyncio.create_task(self._cancel_running(cancel, running), name=f"cancel:{cancel.task_id}")
         self._cancels.add(task)
-        task.add_done_callback(self._cancels.discard)
+        task.add_done_callback(lambda done: self._cancel_gone(done, cancel))
+
+    def _cancel_gone(self, done: "asyncio.Task[None]", cancel: Work) -> None:
+        self._cancels.discard(done)
+        if not done.cancelled() and (error := done.exception()):
+            log.error("task %s could not be cancelled; it is tried again", cancel.task_id, exc_info=error)
+            self._unfinished.append(cancel)
+            self._wake.set()
 
     async def _cancel_running(self, cancel: Work, running: _Running) -> None:
         assert running.log is not None
@@ -260,9 +285,6 @@ class Worker:
                 running.task.cancel()
         except LeaseLost:
             log.warning("lost the lease of task %s while cancelling it", cancel.task_id)
-        except Unavailable as error:
-            log.warning("could not cancel task %s now: %s", cancel.task_id, error)
-            self._unfinished.append(cancel)
 
     async def _cancel(self, work: Work, events: TaskLog, stored: StoredTask | None) -> None:
         if stored is not None and stored.state in ENDED:
@@ -278,10 +300,16 @@ class Worker:
             snapshot = pb.Task()
             snapshot.CopyFrom(task)
         try:
-            await self._executor.cancel(request_context(cancel, call.context(), None, snapshot), events)
+            if (
+                cancel.attempt <= self._max_attempts
+            ):  # else its worker stopped each time: it is cancelled unasked
+                await self._executor.cancel(request_context(cancel, call.context(), None, snapshot), events)
         except LeaseLost:
             raise
-        except Exception as error:  # noqa: BLE001 - an executor that cannot cancel says so by raising anything
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            # An executor that cannot cancel says so by raising anything (what it awaits of itself was cancelled, too).
+            if isinstance(error, asyncio.CancelledError) and _cancelled():
+                raise
             reason = error.message if isinstance(error, A2AError) else str(error) or type(error).__name__
             await self._store.finish(cancel.task_id, cancel.epoch, cancel.number, refusal=reason)
             self._bus.publish(cancel.task_id, _NOTHING)
@@ -292,3 +320,8 @@ class Worker:
         await events.flush()
         metrics.TASKS.labels(self._agent, cancel.version, "canceled").inc()
         return True
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

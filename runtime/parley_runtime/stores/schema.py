@@ -154,7 +154,7 @@ ADD_EVENT = (
     "INSERT INTO event(task_id, generation, work, state, at, body, message) VALUES(?, ?, ?, ?, ?, ?, ?)"
 )
 # The fence: nothing happens under a stale epoch, out of order, or after the end.
-ADVANCE = """UPDATE task SET state = ?, generation = ?, visible = ?, status_at = ifnull(?, status_at), refusal = ''
+ADVANCE = """UPDATE task SET state = ?, generation = ?, visible = ?, status_at = ifnull(?, status_at)
  WHERE id = ? AND epoch = ? AND generation = ? AND state NOT IN (3, 4, 5, 7, 100, 101) RETURNING push"""
 KEEP_SNAPSHOT = """INSERT INTO snapshot VALUES(?, ?, ?)
  ON CONFLICT(task_id) DO UPDATE SET generation = excluded.generation, body = excluded.body"""
