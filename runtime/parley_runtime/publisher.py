@@ -23,19 +23,17 @@ class Publisher:
         self._card = card
         self._instance = instance
         self._failures = 0
+        self._leaving = False
+        self._calling = asyncio.Lock()
         self.published = asyncio.Event()
         """Set while the registry is known to have this instance."""
 
     async def run(self) -> None:
         """Publish and beat until cancelled. A registry that is away or refuses is said once and tried again."""
-        while True:
+        while not self._leaving:
             try:
-                if self.published.is_set():
-                    await self._registry.heartbeat(self._card.name, self._card.version, self._instance.id)
-                else:
-                    entry = await self._registry.publish(self._card, instance=self._instance)
-                    log.info("published %s %s to the registry", entry.name, entry.version)
-                    self.published.set()
+                async with self._calling:
+                    await self._tell()
                 self._failures = 0
                 await asyncio.sleep(_BEAT)
             except ParleyError as error:
@@ -45,12 +43,24 @@ class Publisher:
                 self._failures += 1
                 await asyncio.sleep(_RETRY[min(self._failures, len(_RETRY)) - 1])
 
-    async def withdraw(self) -> None:
-        """Tell the registry that this instance is gone; a registry that does not answer will find out by itself."""
-        if not self.published.is_set():
+    async def _tell(self) -> None:
+        if self._leaving:
             return
+        if self.published.is_set():
+            await self._registry.heartbeat(self._card.name, self._card.version, self._instance.id)
+        else:
+            entry = await self._registry.publish(self._card, instance=self._instance)
+            log.info("published %s %s to the registry", entry.name, entry.version)
+            self.published.set()
+
+    async def withdraw(self) -> None:
+        """Tell the registry that this instance is gone, and nothing after that; a registry that does not answer
+        will find out by itself."""
+        self._leaving = True
         try:
-            async with asyncio.timeout(_DEADLINE):
+            async with asyncio.timeout(_DEADLINE), self._calling:
+                if not self.published.is_set():
+                    return
                 await self._registry.withdraw(self._card.name, self._card.version, self._instance.id)
         except (ParleyError, TimeoutError) as error:
             log.warning("could not withdraw %s from the registry: %s", self._card.name, error)

@@ -6,6 +6,7 @@ again in a transaction of its own.
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -87,7 +88,7 @@ class Lane:
             except queue.Empty:
                 pass
             if batch:
-                done = _together(self._connection, batch) if self._writes else None
+                done = _together(self._connection, batch, patient=True) if self._writes else None
                 self._deliver(done or [_alone(self._connection, piece, self._writes) for piece in batch])
             now = time.monotonic()
             if self._idle and now >= next_idle:
@@ -157,8 +158,13 @@ Piece = tuple[Work, "asyncio.Future[Any]"]
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
-def _together(connection: sqlite3.Connection, batch: list[Piece]) -> list[Outcome] | None:
-    """Run a batch as one transaction; None, and nothing done, when that did not work as a whole."""
+def _together(
+    connection: sqlite3.Connection, batch: list[Piece], *, patient: bool = False
+) -> list[Outcome] | None:
+    """Run a batch as one transaction; None, and nothing done, when that did not work as a whole.
+
+    `patient`: the connection has waited as long as it may, so a file that is held by another is everybody's answer.
+    """
     outcomes: list[Outcome] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -168,8 +174,10 @@ def _together(connection: sqlite3.Connection, batch: list[Piece]) -> list[Outcom
             except StoreError as refusal:
                 outcomes.append((future, None, refusal))
         connection.execute("COMMIT")
-    except Exception:  # noqa: BLE001 - whose fault it is shows when each runs alone
+    except Exception as error:  # noqa: BLE001 - whose fault it is shows when each runs alone
         _rollback(connection)
+        if patient and isinstance(error, sqlite3.OperationalError) and _busy(error):
+            return [(future, None, _away(error)) for _, future in batch]
         return None
     return outcomes
 
@@ -184,7 +192,7 @@ def _alone(connection: sqlite3.Connection, piece: Piece, writes: bool) -> Outcom
             connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         _rollback(connection)
-        return future, None, Unavailable(f"the store does not answer ({error}); try again")
+        return future, None, _away(error)
     except Exception as error:  # noqa: BLE001 - handed to whoever submitted it
         _rollback(connection)
         return future, None, error
@@ -193,7 +201,16 @@ def _alone(connection: sqlite3.Connection, piece: Piece, writes: bool) -> Outcom
 
 def _rollback(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # the next BEGIN says so again, to somebody who hears it
+            connection.execute("ROLLBACK")
+
+
+def _busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _away(error: sqlite3.OperationalError) -> Unavailable:
+    return Unavailable(f"the store does not answer ({error}); try again")
 
 
 def settle(outcomes: list[Outcome]) -> None:

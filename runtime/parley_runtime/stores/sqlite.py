@@ -273,7 +273,7 @@ class SqliteStore:
                 writing.renew(c, *lease)
                 self._renew_at = time.monotonic() + lease[2] / 3
             c.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             log.warning("the store %s did not take a renewal or checkpoint: %s", self._path, error)
 
 

@@ -49,7 +49,7 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
     context_id = m.context_id or m.new_context_id
     pin = c.execute(schema.PIN, (m.owner, context_id)).fetchone() if m.context_id else None
     version = pin[0] if pin else m.version
-    taken = 1 if take_as else 0
+    taken = 1 if take_as and version == m.version else 0  # else the queue knows who hosts that version
     task = (
         m.task_id,
         m.owner,
@@ -70,7 +70,19 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
         if m.push:
             c.execute(schema.ADD_OUTBOX, (1, first.body, m.traceparent, now, m.task_id))
     started = now if taken else None
-    row = (m.task_id, 1, "message", taken, version, take_as, taken, m.request, m.traceparent, now, started)
+    row = (
+        m.task_id,
+        1,
+        "message",
+        taken,
+        version,
+        take_as if taken else "",
+        taken,
+        m.request,
+        m.traceparent,
+        now,
+        started,
+    )
     c.execute(schema.ADD_WORK, row)
     work = None
     if taken:
@@ -109,7 +121,7 @@ def _follow_up(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -
     row = (m.task_id, number, "message", 0, version, "", 0, m.request, m.traceparent, now, None)
     c.execute(schema.ADD_WORK, row)
     work = None
-    if take_as and not busy:
+    if take_as and not busy and version == m.version:
         epoch, owner, _ = c.execute(schema.NEXT_EPOCH, (m.task_id,)).fetchone()
         work = lease(c, take_as, now, m.task_id, number, epoch, owner, context_id)
     return Accepted(m.task_id, context_id, generation, number, False, work)
