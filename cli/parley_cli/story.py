@@ -5,7 +5,6 @@ it whole.
 """
 
 import json
-import re
 import time
 from typing import Any
 
@@ -13,7 +12,7 @@ from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict
 
 from parley_agents.artifacts import PLAN
-from parley_agents.orchestrator.relay import CHILDREN, DELEGATION, VERIFIED
+from parley_agents.orchestrator.relay import CHILDREN, DELEGATION, STEP, VERIFIED
 from parley_cli.events import (
     AgentStatus,
     ArtifactReady,
@@ -33,10 +32,7 @@ from parley_runtime.task import GENERATION
 MAX_TEXT = 4_000
 """Characters kept of any text that an agent says."""
 MAX_STEPS = 500
-_SETTLED = re.compile(r"^([a-z0-9][a-z0-9-]*) (accepted|unchanged|done|dropped|skipped): (.*)$", re.DOTALL)
-_AGAIN = re.compile(r"^([a-z0-9][a-z0-9-]*): another round, because (.*)$", re.DOTALL)
-_TAKEN_BACK = re.compile(r"^([a-z0-9][a-z0-9-]*) is (taken back), (.*)$", re.DOTALL)
-"""How the orchestrator says what became of a step."""
+_OUTCOMES = frozenset({"accepted", "unchanged", "done", "dropped", "skipped"})
 
 
 class Story:
@@ -67,7 +63,7 @@ class Story:
             told = metadata.get(DELEGATION)
             if CHILDREN in metadata:  # only says that the child has begun, which the delegation says too
                 return begun + self._step(told, _when(update.status))
-            return begun + self._status(update.status, told, metadata.get(VERIFIED))
+            return begun + self._status(update.status, told, metadata.get(VERIFIED), metadata.get(STEP))
         if kind == "artifact_update":
             change = event.artifact_update
             begun = self._begin(change.task_id, change.context_id, time.time())
@@ -92,7 +88,9 @@ class Story:
             events += self._artifact(artifact, _plain(artifact.metadata).get(DELEGATION))
         return events + self._status(task.status, None, metadata.get(VERIFIED))
 
-    def _status(self, status: pb.TaskStatus, told: object, verified: object) -> list[Event]:
+    def _status(
+        self, status: pb.TaskStatus, told: object, verified: object, step: object = None
+    ) -> list[Event]:
         at, text, events = _when(status), text_of(status.message), list[Event]()
         who = _who(told)
         if who:
@@ -114,19 +112,22 @@ class Story:
                 self._asked = status.message.message_id
                 needs_login = status.state == pb.TASK_STATE_AUTH_REQUIRED
                 events.append(InputRequired(job=self.job, at=at, question=text, authentication=needs_login))
+        elif settled := self._settled(step, at):
+            events.append(settled)
         elif text:
-            events.append(AgentStatus(job=self.job, at=at, text=text, **who) if who else self._said(text, at))
+            events.append(AgentStatus(job=self.job, at=at, text=text, **who))
         return events
 
-    def _said(self, text: str, at: float) -> Event:
-        """Words of the orchestrator itself: what became of a step, or anything else."""
-        found = _SETTLED.match(text) or _TAKEN_BACK.match(text)
-        if found and any(step.id == found[1] for step in self._plan):
-            outcome = "dropped" if found[2] == "taken back" else found[2]
-            return StepEnded(job=self.job, at=at, step=found[1], outcome=outcome, reason=found[3])
-        if again := _AGAIN.match(text):
-            return StepAgain(job=self.job, at=at, step=again[1], reason=again[2])
-        return AgentStatus(job=self.job, at=at, text=text)
+    def _settled(self, told: object, at: float) -> Event | None:
+        """What the orchestrator says became of a step of its plan; None when it says nothing of that."""
+        if not isinstance(told, dict) or all(step.id != told.get("step") for step in self._plan):
+            return None
+        step, outcome, reason = told["step"], told.get("outcome"), str(told.get("reason", ""))[:MAX_TEXT]
+        if outcome == "again":
+            return StepAgain(job=self.job, at=at, step=step, reason=reason)
+        if isinstance(outcome, str) and outcome in _OUTCOMES:
+            return StepEnded(job=self.job, at=at, step=step, outcome=outcome, reason=reason)
+        return None
 
     def _step(self, told: object, at: float) -> list[Event]:
         who = _who(told)

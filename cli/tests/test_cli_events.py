@@ -84,21 +84,27 @@ def test_the_plan_is_told_when_it_is_new() -> None:
     assert [(s.id, s.needs) for s in plans[0].steps] == [("unused", ()), ("idioms", ("unused",))]
 
 
+def settled(step: object, outcome: object, reason: str = "") -> pb.StreamResponse:
+    return status("in words", **{"parley.dev/step": {"step": step, "outcome": outcome, "reason": reason}})
+
+
 def test_what_became_of_a_step_is_an_event_of_its_own() -> None:
     events = told(
         plan_artifact(),
-        status("unused accepted: tests pass"),
-        status("idioms is taken back, because of the whole: tests break"),
-        status("unused: another round, because 6 broken"),
-        status("elsewhere accepted: not a step"),
+        settled("unused", "again", "6 broken"),
+        settled("unused", "accepted", "tests pass"),
+        settled("idioms", "dropped", "taken back"),
+        settled("elsewhere", "accepted"),
+        settled("idioms", "exploded"),
+        settled(["idioms"], "accepted"),
     )
     ended = [e for e in events if isinstance(e, StepEnded)]
     assert [(e.step, e.outcome, e.reason) for e in ended] == [
         ("unused", "accepted", "tests pass"),
-        ("idioms", "dropped", "because of the whole: tests break"),
+        ("idioms", "dropped", "taken back"),
     ]
     assert [(e.step, e.reason) for e in events if isinstance(e, StepAgain)] == [("unused", "6 broken")]
-    assert [e.text for e in events if isinstance(e, AgentStatus)] == ["elsewhere accepted: not a step"]
+    assert [e.text for e in events if isinstance(e, AgentStatus)] == ["in words"] * 3
 
 
 def test_a_question_is_asked_once_and_another_one_again() -> None:

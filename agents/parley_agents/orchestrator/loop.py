@@ -107,7 +107,7 @@ class Team:
             said = decision.reason
             if decision.what == "drop":
                 break
-            await self.job.relay.say(f"{step.id}: another round, because {said[:500]}")
+            await self.job.relay.again(step.id, said[:500])
             told = [*told, *judged.judgement.objections]
         return Outcome(step, "dropped", said, number)
 

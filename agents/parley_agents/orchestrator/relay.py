@@ -95,6 +95,12 @@ class Relay:
         told = {"step": step, "outcome": outcome, "reason": reason[:MAX_TEXT]}
         await self.status(pb.TASK_STATE_WORKING, f"{step} {outcome}: {reason[:1000]}", {STEP: told})
 
+    async def again(self, step: str, reason: str) -> None:
+        """A step goes into another round."""
+        told = {"step": step, "outcome": "again", "reason": reason[:MAX_TEXT]}
+        text = f"{step}: another round, because {reason[:1000]}"
+        await self.status(pb.TASK_STATE_WORKING, text, {STEP: told})
+
     async def status(
         self,
         state: int,

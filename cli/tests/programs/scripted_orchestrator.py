@@ -34,8 +34,8 @@ class Scripted(AgentExecutor):
             await story.plan()
             await story.child("working", "removing imports")
             await story.child("completed", "removed them")
-            await story.say("unused: another round, because a test broke")
-            await story.say("unused accepted: tests pass")
+            await story.settled("again", "a test broke")
+            await story.settled("accepted", "tests pass")
             await story.deliver(first, text)
             if "asks" in text:
                 await story.status(pb.TASK_STATE_INPUT_REQUIRED, "Deliver it?")
@@ -70,6 +70,10 @@ class _Story:
 
     async def say(self, text: str) -> None:
         await self.status(pb.TASK_STATE_WORKING, text)
+
+    async def settled(self, outcome: str, reason: str) -> None:
+        told = {"step": "unused", "outcome": outcome, "reason": reason}
+        await self.status(pb.TASK_STATE_WORKING, f"unused {outcome}: {reason}", {"parley.dev/step": told})
 
     async def child(self, state: str, text: str) -> None:
         who = {"step": "unused", "role": "coder", "agent": "coder", "version": "1.0.0", "skill": "edit-code",
