@@ -33,3 +33,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(280)
 def test_hosting_an_executor_goes_as_the_tutorial_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "tutorial-host.md", folder, seconds=240)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.timeout(600)
+def test_giving_the_team_a_job_goes_as_the_tutorial_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "tutorial-team.md", folder, seconds=560)
