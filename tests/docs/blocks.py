@@ -91,6 +91,10 @@ def _script(given: list[Block], outputs: Path) -> str:
             lines.append(f"cat >{shlex.quote(block.file)} <<'END OF FILE'\n{block.text}END OF FILE")
         elif "background" in block:
             lines.append(f"(\n{block.text}) >{output} 2>&1 &")
+            served = re.findall(r"--listen 127\.0\.0\.1:(\d+)", block.text)
+            lines += [
+                f"until (: </dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.1; done" for port in served
+            ]
         elif "run" in block and block.language == "python":
             lines.append(f"exec >{output} 2>&1\npython - <<'END OF FILE'\n{block.text}END OF FILE")
         elif "run" in block:

@@ -30,6 +30,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         subprocess.run([BIN / "parley", "--home", tmp_path / ".parley", "down"], check=True, timeout=60)
 
 
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.timeout(300)
+def test_the_first_page_keeps_its_word(folder: Path) -> None:
+    made = subprocess.run(["make", "--question", "setup"], cwd=PROJECT, capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("the environment is not what `make setup` would make, and a test must not change it")
+    follow(PROJECT / "README.md", folder, seconds=280)
+
+
 @pytest.mark.timeout(280)
 def test_hosting_an_executor_goes_as_the_tutorial_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "tutorial-host.md", folder, seconds=240)
