@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
 from parley_core import telemetry
-from parley_core.errors import ConfigurationError
+from parley_core.errors import ConfigurationError, ParleyError
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
 from parley_registry.client import Instance, RegistryClient
@@ -102,6 +102,7 @@ class AgentHost:
         self._grpc: GrpcServer | None = None
         self._background: asyncio.Task[None] | None = None
         self._draining = False
+        self._died: BaseException | None = None
         self._stop = asyncio.Event()
 
     def _doors(self) -> App:
@@ -159,6 +160,7 @@ class AgentHost:
     def _beside_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()):
             log.critical("a part of the host died; stopping so that it is restarted", exc_info=error)
+            self._died = error
             self._stop.set()
 
     async def drain(self) -> None:
@@ -190,7 +192,7 @@ class AgentHost:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once.
 
-        Raises ConfigurationError when the listen address cannot be had.
+        Raises ConfigurationError when the listen address cannot be had, ParleyError when a part of the host died.
         """
         host, port = parse_listen(self.settings.listen)
         listener = _listener(host, port)
@@ -221,6 +223,8 @@ class AgentHost:
         finally:
             stopping.cancel()
             await self.close()
+        if self._died is not None:
+            raise ParleyError("a part of the host died; the log says which, and why") from self._died
 
     def _signalled(self, server: "_Server") -> None:
         if self._stop.is_set():

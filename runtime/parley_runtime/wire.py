@@ -5,12 +5,28 @@ holds them to `MessageToDict` and `ParseDict`.
 """
 
 from base64 import b64encode
+from math import isfinite
 from typing import Any
 
 from a2a.types import a2a_pb2 as pb
+from google.protobuf import struct_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 Json = dict[str, Any]
+
+
+def struct_json(struct: struct_pb2.Struct) -> Json:
+    """A Struct of metadata; its plain values without the general conversion."""
+    out: Json = {}
+    for key, value in struct.fields.items():
+        kind = value.WhichOneof("kind")
+        if kind == "number_value" and isfinite(value.number_value):
+            out[key] = value.number_value
+        elif kind == "string_value":
+            out[key] = value.string_value
+        else:
+            out[key] = MessageToDict(value)
+    return out
 
 
 def part_json(part: pb.Part) -> Json:
@@ -26,7 +42,7 @@ def part_json(part: pb.Part) -> Json:
     elif kind == "data":
         out["data"] = MessageToDict(part)["data"]
     if part.HasField("metadata"):
-        out["metadata"] = MessageToDict(part.metadata)
+        out["metadata"] = struct_json(part.metadata)
     if part.filename:
         out["filename"] = part.filename
     if part.media_type:
@@ -48,7 +64,7 @@ def message_json(message: pb.Message) -> Json:
     if message.parts:
         out["parts"] = [part_json(part) for part in message.parts]
     if message.HasField("metadata"):
-        out["metadata"] = MessageToDict(message.metadata)
+        out["metadata"] = struct_json(message.metadata)
     if message.extensions:
         out["extensions"] = list(message.extensions)
     if message.reference_task_ids:
@@ -80,7 +96,7 @@ def artifact_json(artifact: pb.Artifact) -> Json:
     if artifact.parts:
         out["parts"] = [part_json(part) for part in artifact.parts]
     if artifact.HasField("metadata"):
-        out["metadata"] = MessageToDict(artifact.metadata)
+        out["metadata"] = struct_json(artifact.metadata)
     if artifact.extensions:
         out["extensions"] = list(artifact.extensions)
     return out
@@ -100,7 +116,7 @@ def task_json(task: pb.Task) -> Json:
     if task.history:
         out["history"] = [message_json(message) for message in task.history]
     if task.HasField("metadata"):
-        out["metadata"] = MessageToDict(task.metadata)
+        out["metadata"] = struct_json(task.metadata)
     return out
 
 
@@ -122,7 +138,7 @@ def update_json(event: pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent) ->
         if event.last_chunk:
             out["lastChunk"] = True
     if event.HasField("metadata"):
-        out["metadata"] = MessageToDict(event.metadata)
+        out["metadata"] = struct_json(event.metadata)
     return out
 
 

@@ -42,7 +42,7 @@ class Guard(RequestHandler):
     ) -> pb.Task | pb.Message:
         return await self._call(self._front.on_message_send, params, context)
 
-    async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task | None:
+    async def on_get_task(self, params: pb.GetTaskRequest, context: ServerCallContext) -> pb.Task:
         return await self._call(self._front.on_get_task, params, context)
 
     async def on_list_tasks(
