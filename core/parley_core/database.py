@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from parley_core.errors import ConfigurationError
 
@@ -26,22 +27,37 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
     NORMAL synchronisation in WAL mode: a killed process loses nothing that was committed; a power cut may
     lose the last commits but never corrupts the file.
+
+    Raises ConfigurationError when there cannot be such a file, or it is something else than a database.
     """
-    if not read_only:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return _opened(path, read_only)
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise ConfigurationError(
+            f"cannot use {path} as a database: {error}; name a file in a directory that this user may write to"
+        ) from error
+
+
+def _opened(path: Path, read_only: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{path}?mode={'ro' if read_only else 'rwc'}",
+        f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         timeout=10.0,
         cached_statements=256,
     )
-    connection.execute("PRAGMA busy_timeout=10000")
-    connection.execute("PRAGMA journal_mode=WAL") if not read_only else None
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA cache_size=-16384")
+    try:
+        connection.execute("PRAGMA busy_timeout=10000")
+        connection.execute("PRAGMA journal_mode=WAL") if not read_only else None
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA cache_size=-16384")
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
     return connection
 
 
