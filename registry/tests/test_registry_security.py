@@ -203,7 +203,7 @@ async def test_with_an_issuer_every_call_needs_a_token_and_the_probes_none(tmp_p
     [
         (["--listen", "127.0.0.1"], "host:port"),
         (["--store", "mysql://x"], "sqlite:///"),
-        (["--store", "sqlite:////proc/no/such.db"], "cannot be used"),
+        (["--store", "sqlite:////proc/no/such.db"], "cannot use"),
         (["--ttl", "0"], "ttl"),
         (["--allow", "10.0.0.0/99"], "allow"),
     ],

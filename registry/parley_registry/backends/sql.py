@@ -42,7 +42,7 @@ class SqlRecord:
                 self._write_db = connect(self._path)
                 migrate(self._write_db, sql.SCHEMA)
                 self._read_db = connect(self._path, read_only=True)
-            except (sqlite3.Error, OSError) as error:
+            except sqlite3.Error as error:
                 raise ConfigurationError(
                     f"the registry's file {self._path} cannot be used ({error}); name another with --store"
                 ) from error
