@@ -313,8 +313,9 @@ class Store(Protocol):
     async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
         """End a work entry without ending the task (it is parked); False when the epoch is stale."""
 
-    async def release(self, task_id: str, epoch: int, number: int) -> None:
-        """Give a work entry back, to be taken again as a further attempt; nothing happens under a stale epoch."""
+    async def release(self, task_id: str, epoch: int, number: int, *, counts: bool = True) -> None:
+        """Give a work entry back, to be taken again: as a further attempt, or not `counts`, as if it had not been
+        taken. Nothing happens under a stale epoch."""
 
     async def record_step(self, task_id: str, epoch: int, number: int, step: StepRecord) -> bool:
         """Keep a step's result for this work entry; False when the epoch is stale."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,15 @@ class _Running:
     handed_over: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _GivenBack:
+    """Work to be given back, not before a moment of the monotonic clock; `counts`: as a failed attempt."""
+
+    work: Work
+    counts: bool = True
+    at: float = 0.0
+
+
 class Worker:
     """Runs at most `concurrency` executions at once in this process, under the name `worker`."""
 
@@ -68,7 +78,7 @@ class Worker:
         self._max_attempts = max_attempts
         self._pushed = pushed
         self._running: dict[str, _Running] = {}
-        self._unfinished: list[Work] = []
+        self._unfinished: list[_GivenBack] = []
         self._cancels: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._draining = False
@@ -91,10 +101,7 @@ class Worker:
         self._bus.on_work(self._wake.set)
         while not self._draining:
             try:
-                while self._unfinished:
-                    work = self._unfinished[-1]
-                    await self._store.release(work.task_id, work.epoch, work.number)
-                    self._unfinished.pop()
+                await self._give_back()
                 if self._running:
                     for cancel in await self._store.take_cancels(self.name):
                         self._start_cancel(cancel)
@@ -109,6 +116,13 @@ class Worker:
                 async with asyncio.timeout(_LOOK_AGAIN):  # wait_for may swallow a cancellation here
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _give_back(self) -> None:
+        now = time.monotonic()
+        for given in [given for given in self._unfinished if given.at <= now]:
+            work = given.work
+            await self._store.release(work.task_id, work.epoch, work.number, counts=given.counts)
+            self._unfinished.remove(given)
 
     def start(self, work: Work) -> None:
         """Run work that is already leased to this worker."""
@@ -152,12 +166,17 @@ class Worker:
         if running.task.cancelled():
             if parked and not running.handed_over:  # by the executor itself: nobody else has it, then
                 log.error("the execution of task %s was cancelled; it is given back", running.work.task_id)
-                self._unfinished.append(running.work)
-        elif error := running.task.exception():
+                self._unfinished.append(_GivenBack(running.work))
+        elif isinstance(error := running.task.exception(), Unavailable):
+            # The store's fault and not the message's: it may be tried for as long as that lasts, at a gentle pace.
+            log.warning("task %s is given back: %s", running.work.task_id, error)
+            counts = on_crash(self._executor) == "fail"
+            self._unfinished.append(_GivenBack(running.work, counts, time.monotonic() + _LOOK_AGAIN))
+        elif error:
             log.error(
                 "task %s could not be run to its end; it is given back", running.work.task_id, exc_info=error
             )
-            self._unfinished.append(running.work)
+            self._unfinished.append(_GivenBack(running.work))
         if (
             parked or self._backlog or self._unfinished
         ):  # a message may have waited for its turn, or for a free place
@@ -264,7 +283,9 @@ class Worker:
     def _start_cancel(self, cancel: Work) -> None:
         running = self._running.get(cancel.task_id)
         if running is None or running.log is None:
-            self._unfinished.append(cancel)  # it has just let go: the request is given back and taken as work
+            self._unfinished.append(
+                _GivenBack(cancel)
+            )  # it has just let go: the request is given back and taken as work
             self._wake.set()
             return
         task = asyncio.create_task(self._cancel_running(cancel, running), name=f"cancel:{cancel.task_id}")
@@ -275,7 +296,7 @@ class Worker:
         self._cancels.discard(done)
         if not done.cancelled() and (error := done.exception()):
             log.error("task %s could not be cancelled; it is tried again", cancel.task_id, exc_info=error)
-            self._unfinished.append(cancel)
+            self._unfinished.append(_GivenBack(cancel))
             self._wake.set()
 
     async def _cancel_running(self, cancel: Work, running: _Running) -> None:

@@ -228,3 +228,38 @@ async def test_a_refused_cancel_of_a_chatty_task_is_told_at_once(tmp_path: Path)
             for _ in range(3):
                 with pytest.raises(a2a.TaskNotCancelableError):
                     await host.front.on_cancel_task(pb.CancelTaskRequest(id=task.id), ServerCallContext())
+
+
+async def test_a_store_that_is_away_for_long_costs_a_running_task_no_attempt(tmp_path: Path) -> None:
+    runs: list[int] = []
+    often = asyncio.Event()
+
+    async def execute(context: RequestContext, queue: EventQueue) -> None:
+        runs.append(1)
+        if len(runs) == 4:
+            often.set()
+        await queue.enqueue_event(WORKING)
+        await queue.enqueue_event(artifact(f"big{len(runs)}", append=False, text="x" * 300_000))
+        await queue.enqueue_event(COMPLETED)
+
+    settings = HostSettings(store=f"sqlite:///{tmp_path}/a.db", drain=0.1, max_attempts=2, lease=0.6)
+    host = AgentHost(CARD, Does(execute), settings)
+    await host.start()
+    try:
+        assert host.store._writer is not None
+        # Fault injection: the file may not grow, as on a full disk, while small writes still find a place.
+        lanes = [host.store._writer._eager, host.store._writer._patient._connection]
+        await host.store.write(lambda c: c.execute("CREATE TABLE filler(x)"))
+        for lane in lanes:
+            lane.execute(f"PRAGMA max_page_count={lane.execute('PRAGMA page_count').fetchone()[0] + 20}")
+        sending = asyncio.create_task(answer(host, 20))
+        async with asyncio.timeout(15):
+            await often.wait()
+        for lane in lanes:
+            lane.execute("PRAGMA max_page_count=1000000")
+        task = await sending
+        assert task.status.state == pb.TASK_STATE_COMPLETED
+        assert len(runs) < 8
+    finally:
+        await host.drain()
+        await host.close()

@@ -147,6 +147,8 @@ RELEASE = """UPDATE work SET state = 0, worker = '', attempt = attempt - 1, star
 LOST_WORK = """SELECT w.task_id, w.number, w.worker, t.epoch FROM work w JOIN task t ON t.id = w.task_id WHERE w.state = 1
  AND NOT EXISTS(SELECT 1 FROM worker o WHERE o.id = w.worker AND o.lease_until >= ?)"""
 FREE = "UPDATE work SET state = 0, worker = '' WHERE task_id = ? AND number = ? AND state = 1"
+UNTAKE = """UPDATE work SET state = 0, worker = '', attempt = attempt - 1, started = NULL
+ WHERE task_id = ? AND number = ? AND state = 1"""
 ADD_TAKEOVER = "INSERT OR IGNORE INTO takeover VALUES(?, ?, ?, ?)"
 DROP_DEAD_WORKERS = "DELETE FROM worker WHERE lease_until < ?"
 

@@ -178,11 +178,11 @@ class SqliteStore:
 
         return await self.write(work)
 
-    async def release(self, task_id: str, epoch: int, number: int) -> None:
+    async def release(self, task_id: str, epoch: int, number: int, *, counts: bool = True) -> None:
         def work(c: sqlite3.Connection) -> None:
             head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
             if head is not None and head[5] == epoch:
-                c.execute(schema.FREE, (task_id, number))
+                c.execute(schema.FREE if counts else schema.UNTAKE, (task_id, number))
 
         await self.write(work)
 
