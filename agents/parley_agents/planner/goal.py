@@ -16,6 +16,7 @@ _GENERAL = re.compile(
 _FORMAT = re.compile(r"\b(re)?format(ting|ted)?\b|\bblack\b|code ?style", re.I)
 _ONLY_FORMAT = re.compile(r"code ?style", re.I)
 _TESTS = re.compile(r"\b(in|including|also|and) (the )?tests?\b|\btests? (too|as well|included)\b", re.I)
+_ONLY = re.compile(r"\b(only|just|nothing but|solely)\b", re.I)
 _UNSAFE = re.compile(r"\bunsafe( fixes)?\b", re.I)
 _BEYOND = re.compile(
     r"\b(add|implement|create|introduce|build|write|develop|support|port|migrate|translate|rename|redesign|rewrite|"
@@ -48,8 +49,8 @@ def understand(goal: str, project: Project, known: tuple[str, ...]) -> Intent:
     wants_format = bool(_FORMAT.search(goal))
     general = bool(_GENERAL.search(goal))
     notes = []
-    # "Fix unused imports" names its group; "fix lint" and "clean up" mean everything that is safe.
-    specific = bool(ids) or (bool(named) and not _GENERAL.search(goal))
+    # "Fix unused imports" names its group; "modernise and drop what is unused" means everything that is safe.
+    specific = bool(named) and (not general or bool(_ONLY.search(goal)))
     if specific:
         groups = named
     elif general and not (wants_format and not named and _ONLY_FORMAT.search(goal)):

@@ -36,8 +36,8 @@ class TypeCheck:
             self.notes.append(f"mypy was not run: {error}")
             return []
         command = [
-            sys.executable, "-m", "mypy", "--output=json", "--no-error-summary", "--no-incremental",
-            "--cache-dir=/dev/null", "--no-site-packages", "--no-pretty", *self._targets(),
+            sys.executable, "-m", "mypy", "--output=json", "--no-error-summary", "--cache-dir=/tmp/mypy-cache",
+            "--no-site-packages", "--no-pretty", *self._targets(),
         ]  # fmt: skip
         try:
             async with scratch_copy(self._project.root) as copy:

@@ -27,7 +27,7 @@ from parley_agents.process import minimal_environment, run
 from parley_agents.project import Project
 from parley_agents.sandbox import Bind, Limits, Sandbox
 from parley_agents.settings import AgentSettings
-from parley_agents.tester.requirements import Needs, needs
+from parley_agents.tester.requirements import Needs, is_buildable, needs
 from parley_agents.workspace import export
 from parley_core.errors import ParleyError
 
@@ -96,13 +96,13 @@ class Environment:
 
 
 async def prepare(
-    project: Project, tests: Sequence[str], sandbox: Sandbox, settings: AgentSettings
+    project: Project, tests: Sequence[str], runner: str, sandbox: Sandbox, settings: AgentSettings
 ) -> Environment:
     """The environment for a repository, from the cache or made now; others who want the same one wait.
 
     Raises EnvironmentFailed.
     """
-    wanted = await asyncio.to_thread(needs, project, tests)
+    wanted = await asyncio.to_thread(needs, project, tests, runner)
     key = await asyncio.to_thread(_key, project.root, wanted, sandbox.kind)
     place = (settings.home / "envs").absolute()
     await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ async def _make(
     tiers = (
         [*wanted.runtime, *wanted.build, *wanted.tests, *wanted.extra],
         [*wanted.runtime, *wanted.build, *wanted.tests],
-        [*wanted.runtime, *wanted.build, "pytest"],
+        [*wanted.runtime, *wanted.build, *wanted.tests[:1]],
     )
     reason = ""
     for number, requirements in enumerate(tiers):
@@ -157,7 +157,7 @@ async def _install(path: Path, requirements: Sequence[str], deadline: float) -> 
         ([uv, "pip", "install", "--quiet", "--python", f"{venv}/bin/python", "--only-binary", ":all:",
           "--link-mode=copy", "--requirements", "-"], listed.encode()),
     )  # fmt: skip
-    for command, stdin in commands:
+    for command, stdin in commands[: 2 if requirements else 1]:
         left = deadline - time.monotonic()
         if left <= 0:
             return "it took too long"
@@ -193,10 +193,9 @@ async def _install_project(environment: Environment, root: Path, sandbox: Sandbo
     await asyncio.to_thread(export, root, copy)
     before = await asyncio.to_thread(_listing, copy)
     uv = Path(find_uv_bin())
-    buildable = any((root / name).is_file() for name in ("pyproject.toml", "setup.py", "setup.cfg"))
     notes: list[str] = []
     try:
-        if buildable:
+        if is_buildable(root):
             done = await sandbox.run(
                 [str(uv), "pip", "install", "--quiet", "--offline", "--no-cache", "--no-deps", "--no-build-isolation",
                  "--no-config", "--link-mode=copy", "--python", str(environment.python), "--editable", str(REPO)],

@@ -54,8 +54,8 @@ class Needs:
     skipped: tuple[str, ...] = ()
 
 
-def needs(project: Project, tests: Iterable[str]) -> Needs:
-    """What is to be installed for the test files given (paths in the repository)."""
+def needs(project: Project, tests: Iterable[str], runner: str) -> Needs:
+    """What is to be installed for the test files given (paths in the repository) and what runs them."""
     root, skipped = project.root, list[str]()
     table = _table(project.pyproject, "project")
     runtime = [*_strings(table.get("dependencies")), *_setup_cfg(project, "options", "install_requires")]
@@ -88,15 +88,23 @@ def needs(project: Project, tests: Iterable[str]) -> Needs:
     extra = [line for path in _requirement_files(root) for line in _requirements(path)]
     extra += _tox(root)
     own = str(table.get("name") or project.setup_cfg.get("metadata", {}).get("name") or "")
+    buildable = is_buildable(root)
     build = _strings(_table(project.pyproject, "build-system").get("requires")) or ["setuptools", "wheel"]
     clean = [list(_named(tier, own, skipped)) for tier in (runtime, build, wanted, extra)]
     return Needs(
         tuple(clean[0]),
-        (*clean[1], "setuptools", "editables"),
-        ("pytest", *clean[2], *_implied(root, project, tests)),
+        (*clean[1], "setuptools", "editables") if buildable else (),
+        (*([runner] if runner != "unittest" else []), *clean[2], *_implied(root, project, tests)),
         tuple(clean[3]),
         tuple(dict.fromkeys(skipped)),
     )
+
+
+def is_buildable(root: Path) -> bool:
+    """Whether the repository is a package that can be installed."""
+    text = _read(root / "pyproject.toml")
+    declared = "[project]" in text or "[build-system]" in text or "[tool.poetry]" in text
+    return declared or (root / "setup.py").is_file() or "[metadata]" in _read(root / "setup.cfg")
 
 
 def _named(lines: Iterable[str], own: str, skipped: list[str]) -> Iterator[str]:

@@ -51,7 +51,7 @@ class SuiteTester:
             await work.say(f"preparing an environment for {command.runner} ({sandbox.kind} sandbox)")
             tests = [path for path in files if is_test(path)]
             try:
-                environment = await prepare(project, tests, sandbox, work.settings)
+                environment = await prepare(project, tests, command.runner, sandbox, work.settings)
             except EnvironmentFailed as error:
                 return _could_not(str(error), sandbox.kind)
             suite = Suite(command, environment, sandbox, work.settings)
