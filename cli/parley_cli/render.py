@@ -1,6 +1,7 @@
 """A job on a terminal: a tree of who does what that stays in place, and a summary at the end."""
 
 import io
+import re
 import sys
 import time
 from pathlib import Path
@@ -67,7 +68,8 @@ class Screen:
         self.pause()
         if self._svg and self._board.ended:
             self._svg.parent.mkdir(parents=True, exist_ok=True)
-            self._console.save_svg(str(self._svg), title="parley run")
+            picture = self._console.export_svg(title="parley run")
+            self._svg.write_text(self_contained(picture), encoding="utf-8")
 
     def take(self, event: Event) -> None:
         """Show one more event."""
@@ -111,6 +113,12 @@ class Screen:
                 style="dim",
             )
         return line
+
+
+def self_contained(picture: str) -> str:
+    """An SVG of rich's without the web fonts it names: looking at it must not call anyone."""
+    picture = re.sub(r"\s*@font-face\s*\{.*?\}", "", picture, flags=re.DOTALL)
+    return picture.replace("font-family: Fira Code, monospace", "font-family: monospace")
 
 
 def _steps(steps: list[Step], now: float, room: int, spinner: Spinner) -> RenderableType:

@@ -184,7 +184,7 @@ def _label(traced: Traced, start: float, name: str) -> Any:
         line.append(f"  {duration(max(ends) - traced.accepted)}", style="cyan")
     line.append(f"  {traced.state}  {traced.events} events  task {clean(traced.task[:8])}", style="dim")
     if traced.takeovers:
-        line.append(f"  {traced.takeovers} takeovers", style="yellow")
+        line.append(f"  {traced.takeovers} takeover{'s' if traced.takeovers > 1 else ''}", style="yellow")
     return line
 
 

@@ -65,6 +65,7 @@ def test_the_picture_of_a_run_is_saved_without_anything_of_theirs_in_it(tmp_path
             screen.take(event)
     picture = (tmp_path / "run.svg").read_text()
     assert "<svg" in picture
+    assert 'url("http' not in picture  # looking at it calls nobody
     assert "\x1b" not in picture
     assert "taken&#160;back" in picture
     assert "because" in picture
