@@ -254,7 +254,7 @@ def _bubblewrap(
     network: bool,
     memory: int,
 ) -> list[str]:
-    inner = "/run/parley/confine.py"
+    inner = "/run/parley-confine.py"
     arguments = [
         "bwrap",
         "--unshare-all",
