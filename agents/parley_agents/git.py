@@ -15,6 +15,10 @@ class GitError(ParleyError):
     """git refused; the message names the operation and git's own reason."""
 
 
+class NoFolder(GitError):
+    """The folder that git was to work in is not there, or is a file."""
+
+
 _SETTINGS = {
     "safe.directory": "*",
     "core.hooksPath": "/dev/null",
@@ -95,10 +99,10 @@ async def git(
             timeout=timeout,
             output_limit=LIMIT,
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if await asyncio.to_thread(cwd.is_dir):
             raise GitError("git is not installed: install git 2.32 or newer") from error
-        raise GitError(f"{cwd} is not a directory") from error
+        raise NoFolder(f"there is no folder {cwd}") from error
     if done.timed_out:
         raise GitError(f"git {arguments[0]} took longer than {timeout:.0f} s and was stopped")
     if done.returncode not in accept:

@@ -15,6 +15,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Value
 from pydantic import BaseModel, ValidationError
 
+from parley_agents import scratch
 from parley_agents.artifacts import GIT_BUNDLE, REQUEST, Commit, PlanStep, StepRequest
 from parley_agents.bundles import Exchange, data_of
 from parley_agents.settings import AgentSettings, load_settings
@@ -75,6 +76,7 @@ class RoleExecutor(AgentExecutor):
     def __init__(self, settings: AgentSettings | None = None) -> None:
         """Settings default to the environment. Raises ConfigurationError when they cannot be used."""
         self.settings = settings or load_settings()
+        scratch.sweep()
         self.exchange = Exchange.from_settings(self.settings)
 
     @abstractmethod

@@ -22,7 +22,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from parley_agents import confine
-from parley_agents.process import OUTPUT_LIMIT, Completed, run
+from parley_agents import scratch as scratch_folders
+from parley_agents.process import OUTPUT_LIMIT, Completed, in_thread, run
 from parley_core.errors import ConfigurationError, ParleyError
 
 Kind = Literal["bubblewrap", "namespaces", "none"]
@@ -166,9 +166,9 @@ class Sandbox:
         """
         limits = limits or Limits()
         shown = list(binds)
-        scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="parley-sandbox-"))
+        scratch = scratch_folders.make("sandbox")
         try:
-            arguments = await asyncio.to_thread(
+            arguments = await in_thread(
                 self._arguments, command, shown, cwd, env or {}, limits, network, scratch
             )
             done, exceeded = await _watched(arguments, limits)

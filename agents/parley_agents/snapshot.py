@@ -12,13 +12,13 @@ repository's objects, so its hooks, filters, fsmonitor and diff drivers cannot r
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from parley_agents.git import GitError, git
+from parley_agents import scratch
+from parley_agents.git import GitError, NoFolder, git
 from parley_agents.workspace import Workspace, make_bundle, object_format
 
 
@@ -44,6 +44,8 @@ async def _borrowed(repository: Path) -> AsyncIterator[tuple[Path, str, Path]]:
         places = await git(
             "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-path", "objects", cwd=repository
         )
+    except NoFolder:
+        raise
     except GitError as error:
         raise GitError(
             f"{repository} is not a git repository with a working tree ({error}): "
@@ -52,7 +54,7 @@ async def _borrowed(repository: Path) -> AsyncIterator[tuple[Path, str, Path]]:
     top, objects = places.text.rstrip("\n").split("\n")
     found = await git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", cwd=repository, accept=(0, 1, 128))
     head = found.text.strip() if found.returncode == 0 else ""
-    ours = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="parley-git-"))
+    ours = scratch.make("git")
     try:
         await git("init", "--quiet", "--bare", "--template=", *object_format(head), cwd=ours)
         (ours / "objects/info").mkdir(parents=True, exist_ok=True)

@@ -2,14 +2,15 @@
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from parley_agents import scratch
 from parley_agents.artifacts import FileChange
 from parley_agents.git import GitError, git
+from parley_agents.process import in_thread
 
 MAX_FILES = 200_000
 MAX_BYTES = 4 * 1024**3
@@ -210,7 +211,7 @@ async def open_workspace(
 
     Raises GitError when the bundles are damaged, incomplete or too large.
     """
-    path = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="parley-work-", dir=parent))
+    path = scratch.make("work", parent)
     try:
         await git("init", "--quiet", "--template=", *object_format(commit), cwd=path)
         await git("config", "core.symlinks", "true" if symlinks else "false", cwd=path)
@@ -251,9 +252,9 @@ def object_format(commit: str) -> tuple[str, ...]:
 async def scratch_copy(source: Path) -> AsyncIterator[Path]:
     """A copy of a workspace's files without its git directory, gone at the end: what runs in the copy cannot
     prepare surprises for a later git command."""
-    top = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="parley-copy-"))
+    top = scratch.make("copy")
     try:
-        await asyncio.to_thread(export, source, top / "repo")
+        await in_thread(export, source, top / "repo")
         yield top / "repo"
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, top, True))

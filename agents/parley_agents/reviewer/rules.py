@@ -160,7 +160,13 @@ def level_of(rule: str) -> Level:
 def _results(root: Path, findings: Sequence[Finding]) -> list[Result]:
     lines: dict[str, list[str]] = {}
     results = []
+    unreadable: set[str] = set()
     for f in findings:
+        # After the first syntax error of a file, what else is said of it are consequences.
+        if f.path in unreadable:
+            continue
+        if f.rule == "invalid-syntax":
+            unreadable.add(f.path)
         if f.path not in lines:
             lines[f.path] = (root / f.path).read_text("utf-8", "replace").splitlines()
         text = lines[f.path][f.line - 1] if 0 < f.line <= len(lines[f.path]) else ""

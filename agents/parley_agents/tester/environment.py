@@ -23,7 +23,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from parley_agents.process import minimal_environment, run
+from parley_agents.process import in_thread, minimal_environment, run
 from parley_agents.project import Project
 from parley_agents.sandbox import Bind, Limits, Sandbox
 from parley_agents.settings import AgentSettings
@@ -190,7 +190,7 @@ def _uv_environment() -> dict[str, str]:
 async def _install_project(environment: Environment, root: Path, sandbox: Sandbox) -> list[str]:
     """Install the repository itself, without network; if it cannot be, its folders are simply importable."""
     copy = environment.path / "copy"
-    await asyncio.to_thread(export, root, copy)
+    await in_thread(export, root, copy)
     before = await asyncio.to_thread(_listing, copy)
     uv = Path(find_uv_bin())
     notes: list[str] = []

@@ -10,6 +10,7 @@ from typing import Literal
 
 from junitparser import Error, Failure, JUnitXml, JUnitXmlError, Skipped, TestCase, TestSuite
 
+from parley_agents.process import in_thread
 from parley_agents.project import Project, is_test
 from parley_agents.sandbox import Bind, Confined, Limits, Sandbox
 from parley_agents.settings import AgentSettings
@@ -97,7 +98,7 @@ class Suite:
         async with scratch_copy(files) as copy:
             out = copy.parent / "out"
             await asyncio.to_thread(out.mkdir)
-            await asyncio.to_thread(self._environment.lay_over, copy)
+            await in_thread(self._environment.lay_over, copy)
             if only:
                 await asyncio.to_thread((out / "only").write_text, "\0".join(only), "utf-8")
             done, command = await self._start(copy, out, bool(only), plain=False)
