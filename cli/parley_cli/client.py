@@ -210,11 +210,11 @@ class Parley:
         """What a new job works on: a snapshot of the repository, or what an earlier job began from and made."""
         if repo is not None:
             try:
-                taken = await snapshot(Path(repo))
+                taken = await snapshot(_folder(repo))
             except GitError as error:
                 raise BadRepository(str(error)) from error
             context = self.jobs.last_in(ORCHESTRATOR, context).context if context == "last" else context
-            place = str(await asyncio.to_thread(Path(repo).absolute))
+            place = str(_folder(repo))
             return _Given(task, context, Path(out), place, taken, bundle=taken.bundle)
         if not context:
             return _Given(task, "", Path(out))
@@ -386,3 +386,8 @@ def run_sync(
         return outcome.result
 
     return asyncio.run(job())
+
+
+def _folder(repo: str | Path) -> Path:
+    """The folder a user means, `~` included."""
+    return Path(repo).expanduser().absolute()
