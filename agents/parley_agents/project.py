@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from email.parser import HeaderParser
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -166,16 +167,23 @@ def _python(
     if isinstance(target, str) and (match := re.fullmatch(r"py(\d)(\d+)", target)):
         return (int(match[1]), int(match[2])), "ruff's target-version"
     poetry = _table(_table(pyproject, "tool"), "poetry")
+    info = HeaderParser().parsestr(_text(root / "PKG-INFO"))  # in a released package
     candidates = (
         (_table(pyproject, "project").get("requires-python"), "requires-python"),
         (setup_cfg.get("options", {}).get("python_requires"), "setup.cfg"),
         (_setup_py_requires(_text(root / "setup.py")), "setup.py"),
         (_table(poetry, "dependencies").get("python"), "poetry's python"),
+        (info.get("Requires-Python"), "PKG-INFO"),
     )
     for text, source in candidates:
         if isinstance(text, str) and (oldest := _oldest(text)):
             return oldest, source
-    listed = _text(root / "setup.py") + _text(root / "setup.cfg") + _text(root / "pyproject.toml")
+    listed = (
+        "\n".join(map(str, info.get_all("Classifier", [])))
+        + _text(root / "setup.py")
+        + _text(root / "setup.cfg")
+        + _text(root / "pyproject.toml")
+    )
     versions = re.findall(r"Programming Language :: Python :: (\d)\.(\d+)", listed)
     if versions:
         return min((int(a), int(b)) for a, b in versions), "classifiers"

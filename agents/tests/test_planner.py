@@ -121,6 +121,9 @@ async def test_syntax_stays_valid_for_the_oldest_python_supported(tmp_path: Path
         tmp_path / "new", {"setup.py": "setup(python_requires='>=3.9')\n", "a.py": code}, "Modernise"
     )
     assert groups(new)[0] == "modern-syntax"
+    info = "Requires-Python: >=3.9\nClassifier: Programming Language :: Python :: 2.7\n"
+    released = await planned(tmp_path / "sdist", {"PKG-INFO": info, "a.py": code}, "Modernise")
+    assert groups(released)[0] == "modern-syntax"
     ancient = await planned(
         tmp_path / "py2", {"setup.py": "setup(python_requires='>=2.7')\n", "a.py": code}, "Modernise"
     )

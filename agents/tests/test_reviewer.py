@@ -23,6 +23,7 @@ async def reviewed(
     before: dict[str, str],
     after: dict[str, str],
     gone: tuple[str, ...] = (),
+    goal: str = "",
     **inputs: object,
 ) -> Review:
     taken = await snapshot(repository(tmp_path / "r", before))
@@ -33,7 +34,12 @@ async def reviewed(
         commit = await work.record("Edit\n")
         bundle = await work.bundle(commit, taken.commit)
     request = work_on(
-        taken.commit, taken.bundle, bundle, change=commit, step=step(skill="review-change", **inputs)
+        taken.commit,
+        taken.bundle,
+        bundle,
+        goal=goal,
+        change=commit,
+        step=step(skill="review-change", **inputs),
     )
     return await RulesReviewer().review(request)
 
@@ -118,6 +124,7 @@ async def test_tests_may_be_changed_only_by_a_step_that_says_so(tmp_path: Path) 
         ("parley/tests-changed", "tests/test_a.py", 0, "error")
     ]
     assert found(await reviewed(tmp_path / "yes", before, after, tests="writable")) == []
+    assert found(await reviewed(tmp_path / "goal", before, after, goal="Fix lint, also the tests")) == []
     gone = await reviewed(tmp_path / "gone", before, {}, gone=("tests/test_a.py",), tests="writable")
     assert found(gone) == [("parley/test-removed", "tests/test_a.py", 0, "error")]
 

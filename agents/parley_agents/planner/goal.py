@@ -70,10 +70,16 @@ def understand(goal: str, project: Project, known: tuple[str, ...]) -> Intent:
     return Intent(
         groups=tuple(groups),
         format=wants_format or (general and possible and not specific and project.formats),
-        tests=bool(_TESTS.search(goal)) or any(group.tests for group in groups),
+        tests=wants_tests(goal) or any(group.tests for group in groups),
         unsafe=bool(_UNSAFE.search(goal)),
         notes=tuple(notes),
     )
+
+
+def wants_tests(goal: str) -> bool:
+    """Whether a goal says that tests may be changed too."""
+    asked = any(re.search(word, goal.lower()) for group in GROUPS if group.tests for word in group.words)
+    return asked or bool(_TESTS.search(goal))
 
 
 def _chosen(group: Group, project: Project, known: tuple[str, ...]) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parley_agents.artifacts import PlanStep, Verdict
+from parley_agents.planner.goal import wants_tests
 from parley_agents.project import Project, inspect, is_foreign, is_test
 from parley_agents.reviewer.typecheck import TypeCheck
 from parley_agents.role import Work
@@ -62,7 +63,7 @@ class RulesReviewer:
             await workspace.checkout(work.change)
             entries = await workspace.entries(work.base, work.change)
             await work.say(f"{len(entries)} file{'s' if len(entries) != 1 else ''} to review")
-            policy = conduct(entries, work.request.step)
+            policy = conduct(entries, work.request.step, work.request.goal)
             files = _python(entries)
             renamed = {entry.path: entry.old_path for entry in entries}
             after, project, notes = await self._analyse(workspace, files)
@@ -101,9 +102,12 @@ class RulesReviewer:
         return await asyncio.to_thread(_results, workspace.path, found), project, list(ruff.notes)
 
 
-def conduct(entries: Sequence[Entry], step: PlanStep) -> list[Result]:
-    """What the change may not do whatever is in it: touch tests without leave, leave its step, hide in binaries."""
-    writable = step.inputs.get("tests") == "writable"
+def conduct(entries: Sequence[Entry], step: PlanStep, goal: str = "") -> list[Result]:
+    """What the change may not do whatever is in it: touch tests without leave, leave its step, hide in binaries.
+
+    Leave to write tests is given by the step, or by the goal itself when the change as a whole is judged.
+    """
+    writable = step.inputs.get("tests") == "writable" or wants_tests(goal)
     listed = step.inputs.get("files")
     allowed = {path for path in listed if isinstance(path, str)} if isinstance(listed, list) else None
     found = []

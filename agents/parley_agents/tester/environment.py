@@ -33,6 +33,8 @@ from parley_core.errors import ParleyError
 
 REPO = Path("/repo")
 FORMAT = "1"
+KEPT_SECONDS = 30 * 24 * 3600.0
+"""An environment not used for so long is removed when another one is made."""
 _OVERLAY_LIMIT = 64 * 1024 * 1024
 _CONFIG = ("pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "pytest.ini", "PKG-INFO")
 _PASSED = (
@@ -113,7 +115,19 @@ async def prepare(
             await asyncio.to_thread(shutil.rmtree, path, True)
             notes = await _make(path, project.root, wanted, sandbox, settings)
             await asyncio.to_thread(ready.write_text, json.dumps(notes))
+            await asyncio.to_thread(_prune, place)
+        await asyncio.to_thread(os.utime, ready)
         return Environment(key, path, tuple(json.loads(await asyncio.to_thread(ready.read_text))))
+
+
+def _prune(place: Path) -> None:
+    """Remove environments that nobody has used for long."""
+    oldest = time.time() - KEPT_SECONDS
+    for ready in place.glob("*/ready.json"):
+        with suppress(FileNotFoundError):
+            if ready.stat().st_mtime < oldest:
+                ready.unlink()
+                shutil.rmtree(ready.parent, ignore_errors=True)
 
 
 async def _make(
