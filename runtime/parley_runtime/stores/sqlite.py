@@ -41,6 +41,10 @@ _POLL_IDLE = 0.02
 _IDLE_AFTER = 2.0
 _ASIDE = 0.25
 
+_CHECKPOINT = 5.0
+"""Seconds between copies of the write-ahead log into the file. The log begins anew after each, and the first commit then
+waits for the disk on the event loop: often would be felt."""
+
 ChangeListener = Callable[[Sequence[tuple[str, LoggedEvent]]], None]
 
 
@@ -57,6 +61,7 @@ class SqliteStore:
         self._poll: asyncio.TimerHandle | None = None
         self._lease: tuple[str, str, float] | None = None
         self._renew_at = 0.0
+        self._checkpoint_at = 0.0
         self._listener: ChangeListener | None = None
         self._wants_events: Callable[[], bool] = lambda: False
         self._data_version = -1
@@ -272,7 +277,9 @@ class SqliteStore:
             if lease and time.monotonic() >= self._renew_at:
                 writing.renew(c, *lease)
                 self._renew_at = time.monotonic() + lease[2] / 3
-            c.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if time.monotonic() >= self._checkpoint_at:
+                self._checkpoint_at = time.monotonic() + _CHECKPOINT
+                c.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.DatabaseError as error:
             log.warning("the store %s did not take a renewal or checkpoint: %s", self._path, error)
 
