@@ -93,13 +93,14 @@ async def run(
     try:
         try:
             async with asyncio.timeout(timeout):
-                await process.wait()
+                await _end(process, watcher)
                 await asyncio.gather(*readers)
         except TimeoutError:
             timed_out = True
     finally:
         if watcher:
             watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
         # Also after a clean exit: a background child of the command must not stay behind.
         for victim in (-process.pid, *(tree(process.pid) if tree else ())):
             with suppress(ProcessLookupError, PermissionError):
@@ -119,6 +120,21 @@ async def run(
         timed_out,
         out_cut or err_cut,
     )
+
+
+async def _end(process: asyncio.subprocess.Process, watcher: "asyncio.Task[None] | None") -> None:
+    """Wait for the process. A watcher that fails must not leave it unwatched: its error is raised."""
+    if watcher is None:
+        await process.wait()
+        return
+    ended = asyncio.create_task(process.wait())
+    try:
+        await asyncio.wait({ended, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if watcher.done():
+            watcher.result()
+        await ended
+    finally:
+        ended.cancel()
 
 
 def _result(reader: "asyncio.Task[tuple[bytes, bool]]") -> tuple[bytes, bool]:

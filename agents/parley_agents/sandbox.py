@@ -20,36 +20,24 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from parley_agents import confine
 from parley_agents import scratch as scratch_folders
-from parley_agents.process import OUTPUT_LIMIT, Completed, in_thread, run
+from parley_agents.process import OUTPUT_LIMIT, Completed, in_thread
+from parley_agents.sandboxview import hand_over, make_etc, spare_id, system_view
+from parley_agents.watchdog import Exceeded, run_watched
 from parley_core.errors import ConfigurationError, ParleyError
 
 Kind = Literal["bubblewrap", "namespaces", "none"]
 
-CHECK_SECONDS = 0.1
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_NOBODY = 65534
-_ETC = (
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "mime.types", "services",
-    "protocols", "alternatives", "ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "ca-certificates",
-)  # fmt: skip
-_ETC_MADE = {
-    "passwd": "root:x:0:0::/nonexistent:/bin/sh\nsandbox:x:1000:1000::/tmp/home:/bin/sh\n",
-    "group": "root:x:0:\nsandbox:x:1000:\n",
-    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-    "resolv.conf": "",
-}
+
+_found: dict[tuple[str, str], Kind] = {}
+"""What was seen to work in this process, by what was asked for and the PATH it was looked for in."""
 
 
 class SandboxError(ParleyError):
@@ -84,32 +72,7 @@ class Confined:
 
     result: Completed
     sandbox: Kind
-    exceeded: Literal["", "time", "memory", "processes"] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    binds: list[tuple[str, str, bool]] = field(default_factory=list)
-    links: dict[str, str] = field(default_factory=dict)
-
-
-@cache
-def _system_view() -> _View:
-    """Programs and libraries of this machine, without anything personal."""
-    view = _View()
-    view.binds.append(("/usr", "/usr", False))
-    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        path = Path("/") / name
-        if path.is_symlink():
-            view.links[f"/{name}"] = os.readlink(path)
-        elif path.is_dir():
-            view.binds.append((str(path), str(path), False))
-    if Path("/nix/store").is_dir():
-        view.binds.append(("/nix/store", "/nix/store", False))
-    prefix = os.path.realpath(sys.base_prefix)
-    if not any(prefix == top or prefix.startswith(top + "/") for top, _, _ in view.binds):
-        view.binds.append((prefix, prefix, False))
-    return view
+    exceeded: Exceeded = ""
 
 
 class Sandbox:
@@ -126,6 +89,9 @@ class Sandbox:
         """
         if wanted == "none":
             return cls("none")
+        asked = (wanted, os.environ.get("PATH", ""))
+        if asked in _found:
+            return cls(_found[asked])
         kinds: tuple[Kind, ...] = ("bubblewrap", "namespaces") if wanted == "auto" else (wanted,)
         reasons = []
         for kind in kinds:
@@ -138,6 +104,7 @@ class Sandbox:
                 reasons.append(f"{kind}: {error}")
                 continue
             if done.result.returncode == 0:
+                _found[asked] = kind
                 return cls(kind)
             reasons.append(f"{kind}: {done.result.errors.strip() or 'it does not run a command'}")
         raise ConfigurationError(
@@ -171,7 +138,13 @@ class Sandbox:
             arguments = await in_thread(
                 self._arguments, command, shown, cwd, env or {}, limits, network, scratch
             )
-            done, exceeded = await _watched(arguments, limits)
+            done, exceeded = await run_watched(
+                arguments,
+                seconds=limits.seconds,
+                memory=limits.memory,
+                processes=limits.processes,
+                output=limits.output,
+            )
         finally:
             await asyncio.shield(asyncio.to_thread(_remove, scratch))
         if done.returncode == confine.FAILED and confine.MARK in done.errors:
@@ -221,14 +194,14 @@ class Sandbox:
             spec["env"] |= {"HOME": str(home), "TMPDIR": str(home), **env}
             spec["cwd"] = str(cwd or home)
             return [*program, "limits", json.dumps(spec)]
-        view = _system_view()
+        view = system_view()
         links = dict(view.links)
-        mounts = [*view.binds, (str(_make_etc(scratch / "etc")), "/etc", False)]
-        outer = _spare_id() if self.kind == "namespaces" else 0
+        mounts = [*view.binds, (str(make_etc(scratch / "etc")), "/etc", False)]
+        outer = spare_id() if self.kind == "namespaces" else 0
         for bind in shown:
             mounts.append((os.path.realpath(bind.source), str(bind.target or bind.source), bind.writable))
             if bind.writable and outer:
-                _hand_over(bind.source, outer)
+                hand_over(bind.source, outer)
         spec["argv"] = ["/bin/sh", "-c", 'mkdir -p "$HOME" && exec "$@"', "sh", *command]
         if self.kind == "bubblewrap":
             return _bubblewrap(spec, mounts, links, network, limits.memory)
@@ -293,94 +266,5 @@ def _bubblewrap(
     return [*arguments, interpreter, "-I", "-S", inner, "limits", json.dumps(spec)]
 
 
-def _make_etc(place: Path) -> Path:
-    place.mkdir()
-    place.chmod(0o755)
-    for name in _ETC:
-        source = Path("/etc") / name
-        with suppress(OSError, shutil.Error):  # what is missing or not ours to read stays out
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, place / name, symlinks=True)
-            elif source.exists():
-                shutil.copy(source, place / name)
-    for name, text in _ETC_MADE.items():
-        (place / name).write_text(text)
-    return place
-
-
-def _spare_id() -> int:
-    """For root: an id other than root's to run as, if this machine maps one; else 0."""
-    if os.geteuid() != 0:
-        return 0
-    for line in Path("/proc/self/uid_map").read_text().splitlines():
-        first, _, length = (int(number) for number in line.split())
-        if first <= _NOBODY < first + length:
-            return _NOBODY
-    return 0
-
-
-def _hand_over(path: Path, owner: int) -> None:
-    for top, folders, files in os.walk(path):
-        os.lchown(top, owner, owner)
-        for name in (*folders, *files):
-            with suppress(FileNotFoundError):
-                os.lchown(os.path.join(top, name), owner, owner)
-    if not path.is_dir():
-        os.lchown(path, owner, owner)
-
-
 def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
-
-
-async def _watched(
-    arguments: Sequence[str], limits: Limits
-) -> tuple[Completed, Literal["", "time", "memory", "processes"]]:
-    exceeded: list[Literal["memory", "processes"]] = []
-
-    async def watch(pid: int) -> None:
-        while True:
-            await asyncio.sleep(CHECK_SECONDS)
-            pids, memory = await asyncio.to_thread(_usage, pid)
-            if memory > limits.memory or len(pids) > limits.processes + 8:
-                exceeded.append("memory" if memory > limits.memory else "processes")
-                for victim in (pid, *pids):
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.kill(victim, signal.SIGKILL)
-
-    done = await run(
-        arguments,
-        timeout=limits.seconds,
-        output_limit=limits.output,
-        watch=watch,
-        tree=lambda pid: _usage(pid)[0],
-    )
-    if done.timed_out:
-        return done, "time"
-    return done, exceeded[0] if exceeded else ""
-
-
-def _usage(root: int) -> tuple[list[int], int]:
-    """The descendants of a process, and the bytes of memory they and it have to themselves."""
-    children: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with suppress(OSError, ValueError, IndexError):
-                stat = Path(f"/proc/{entry.name}/stat").read_text()
-                children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
-    found, todo, memory = [], [root], 0
-    while todo:
-        pid = todo.pop()
-        with suppress(OSError, ValueError, IndexError):
-            fields = Path(f"/proc/{pid}/statm").read_text().split()
-            memory += max(0, int(fields[1]) - int(fields[2])) * _PAGE
-        below = children.get(pid, [])
-        found += below
-        todo += below
-    return found, memory
-
-
-def with_time(limits: Limits, seconds: float) -> Limits:
-    """The same limits with another wall clock time; CPU time follows (two cores' worth)."""
-    return replace(limits, seconds=seconds, cpu_seconds=2 * seconds)

@@ -1,15 +1,21 @@
 """Each restriction of the sandbox, proved by code that tries to break it, on every kind that works here."""
 
 import asyncio
+import json
 import os
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
+from parley_agents import confine
+from parley_agents.process import run
 from parley_agents.sandbox import Bind, Confined, Limits, Sandbox
 from parley_core.errors import ConfigurationError
 
@@ -272,3 +278,47 @@ async def test_unconfined_runs_still_have_limits_and_a_clean_environment(
     )
     assert (done.result.text, done.sandbox) == ("False True\n", "none")
     assert (await python(sandbox, "import time; time.sleep(60)", limits=Limits(seconds=1))).exceeded == "time"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="needs root and a system Python"
+)
+def test_an_ordinary_user_gets_the_same_namespaces() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        root = Path(folder) / "root"
+        root.mkdir()
+        os.chown(root, 65534, 65534)
+        program = shutil.copy(confine.__file__, folder)
+        os.chmod(program, 0o644)
+        spec = {
+            "argv": ["sh", "-c", "id -u; ls /; grep CapEff /proc/self/status; cat /proc/net/dev | wc -l"],
+            "cwd": "/tmp",
+            "env": {"PATH": "/usr/bin:/bin"},
+            "limits": {"NPROC": 20},
+            "nice": 5,
+            "root": str(root),
+            "binds": [["/usr", "/usr", False]],
+            "links": {f"/{name}": f"usr/{name}" for name in ("bin", "lib", "lib64")},
+            "tmpfs": {"/tmp": 1_000_000},
+            "network": False,
+            "uid": 0,
+        }
+        done = subprocess.run(
+            ["/usr/bin/python3", "-I", "-S", program, "namespaces", json.dumps(spec)],
+            user=65534, group=65534, extra_groups=[], capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+    if confine.MARK in done.stderr and "unshare" in done.stderr:
+        pytest.skip(f"user namespaces are closed to ordinary users here: {done.stderr}")
+    expected = ["1000", "bin", "dev", "lib", "lib64", "proc", "tmp", "usr", "CapEff:\t0000000000000000", "3"]
+    assert done.stdout.splitlines() == expected, done.stderr
+
+
+async def test_a_watcher_that_fails_ends_what_it_watched() -> None:
+    async def faulty_watcher(pid: int) -> None:
+        raise RuntimeError("cannot watch")
+
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="cannot watch"):
+        await run(["sleep", "30"], watch=faulty_watcher)
+    assert time.monotonic() - started < 5
