@@ -81,7 +81,7 @@ async def test_a_folder_without_repository_or_commit_or_with_conflicts_says_what
     sh("git", "init", "-q", cwd=tmp_path)
     with pytest.raises(GitError, match="no commit yet"):
         await snapshot(tmp_path)
-    with pytest.raises(GitError, match="not a directory"):
+    with pytest.raises(GitError, match="there is no folder"):
         await snapshot(tmp_path / "absent")
 
 
