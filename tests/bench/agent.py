@@ -60,14 +60,15 @@ async def _park(updater: TaskUpdater) -> None:
 
 
 async def _stamps(updater: TaskUpdater, count: float, rate: float) -> None:
-    """`count` chunks that say when they were made (nanoseconds), `rate` a second (0: as fast as they are taken)."""
+    """`count` chunks that say when they were made (nanoseconds), `rate` a second, or as fast as one a turn
+    of the event loop (0)."""
     begun = time.monotonic()
     for n in range(int(count)):
         if rate:
             ahead = begun + n / rate - time.monotonic()
             if ahead > 0:
                 await asyncio.sleep(ahead)
-        elif n % _BREATH == 0:
+        else:
             await asyncio.sleep(0)
         await _chunk(updater, str(time.time_ns()), n)
     await updater.complete()

@@ -11,32 +11,33 @@ from figures.throughput import load
 
 _GOAL = 1.0
 _CALLERS = 16
+_STEPS = 10
+_SETTLE = 1.0
 
 
 async def _kilobytes(side: str, tasks: int) -> float:
+    """Of the line through ten readings, each after a tenth of the tasks. What comes and goes by itself (page caches,
+    the collector's rhythm) is several megabytes, so two readings would say nothing."""
     async with running(side) as server:
-        await load(server, _CALLERS, count=tasks, text="park")
-        await asyncio.sleep(1.5)
-        before = server.rss
-        await load(server, _CALLERS, count=tasks, text="park")
-        await asyncio.sleep(1.5)
-        return (server.rss - before) / tasks / 1024
+        await load(server, _CALLERS, count=tasks // _STEPS, text="park")
+        readings = []
+        for _ in range(_STEPS):
+            await load(server, _CALLERS, count=tasks // _STEPS, text="park")
+            await asyncio.sleep(_SETTLE)
+            readings.append(server.rss / 1024)
+        return statistics.linear_regression(range(_STEPS), readings).slope / (tasks // _STEPS)
 
 
 async def measure(scale: Scale) -> list[Row]:
-    """Kilobytes a parked task, after as many others (so that caches and arenas are filled)."""
-    got: dict[str, list[float]] = {side: [] for side in SIDES}
-    for n in range(scale.repeats):
-        for side in SIDES if n == 0 else SIDES[:1]:
-            tasks = scale.parked if side == "parley" else scale.sdk_parked
-            got[side].append(await _kilobytes(side, tasks))
-    parley, sdk = (statistics.median(got[side]) for side in SIDES)
+    """Kilobytes a parked task."""
+    parley = await _kilobytes(SIDES[0], scale.parked)
+    sdk = await _kilobytes(SIDES[1], scale.sdk_parked)
     return [
         Row(
-            f"memory a parked task, {scale.parked:,} of them",
+            f"memory a parked task, over {scale.parked:,}",
             f"≤ {_GOAL:g} KB",
             f"{parley:.2f} KB",
-            f"{sdk:.1f} KB",
+            f"{sdk:.1f} KB (over {scale.sdk_parked:,})",
             f"{parley / sdk:.3f}×" if parley > 0 < sdk else "–",
             parley <= _GOAL,
         )
