@@ -135,7 +135,7 @@ def test_options_reach_the_orchestrator_also_from_the_environment(
     ("words", "said"),
     [
         (("run", "   "), "the text is empty"),
-        (("run", "x", "--repo", "/nonexistent"), "is not a directory"),
+        (("run", "x", "--repo", "/nonexistent"), "there is no folder"),
         (("run", "x", "--repo", "."), "is not a git repository"),
         (("run", "x", "--rounds", "0"), "--rounds"),
         (("run",), "task"),
