@@ -11,8 +11,9 @@ from a2a.utils import errors as a2a
 
 from parley_core.telemetry import current_trace, new_trace
 from parley_runtime import rules
-from parley_runtime.bus import Bus, Subscription
+from parley_runtime.bus import Subscription
 from parley_runtime.dispatch import Call, digest, pack
+from parley_runtime.queue import Queue
 from parley_runtime.reader import Reader
 from parley_runtime.store import (
     Accepted,
@@ -63,7 +64,7 @@ class Acceptance:
         self,
         card: pb.AgentCard,
         store: Store,
-        bus: Bus,
+        queue: Queue,
         reader: Reader,
         push: PushConfigs,
         version: str,
@@ -71,7 +72,7 @@ class Acceptance:
     ) -> None:
         self.card = card
         self._store = store
-        self._bus = bus
+        self._queue = queue
         self._reader = reader
         self._push = push
         self._version = version
@@ -102,7 +103,7 @@ class Acceptance:
             first, snapshot = submitted(task_id, new_context, request.message)
         trace = current_trace.get() or new_trace()
         worker = self._worker if self._worker is not None and self._worker.free > 0 else None
-        ear = self._reader.listen(task_id)
+        ear = self._reader.listen(task_id, request.message.context_id)
         accepting = self._store.accept(
             NewMessage(
                 owner,
@@ -131,7 +132,7 @@ class Acceptance:
             raise protocol_error(error) from error
         if accepted.task_id != task_id:
             ear.close()
-            ear = self._reader.listen(accepted.task_id)
+            ear = self._reader.listen(accepted.task_id, accepted.context_id)
         return accepted, ear
 
     def _accepted(self, done: "asyncio.Future[Accepted]", worker: LocalWorker | None) -> None:
@@ -141,7 +142,7 @@ class Acceptance:
         if accepted.work is not None and worker is not None:
             worker.start(accepted.work)
         elif not accepted.duplicate:
-            self._bus.work_added()
+            self._queue.announce(self._version)
 
     async def _push_config(self, request: pb.SendMessageRequest, task_id: str) -> bytes:
         if not request.configuration.HasField("task_push_notification_config"):

@@ -1,6 +1,6 @@
-"""The bus port: wake-ups for readers and workers. It may lose, repeat, reorder or coalesce; the store makes up for it."""
+"""The bus port: wake-ups for readers of task logs. It may lose, repeat, reorder or coalesce; the store makes up for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,16 +29,23 @@ class Subscription(Protocol):
 
 
 class Bus(Protocol):
-    """What a process hears of others through it, and tells its own."""
+    """What readers in any process hear of what was committed in any other.
 
-    def publish(self, task_id: str, wake: Wake) -> None:
-        """Tell this process's readers of a task what was committed (others hear by the backend's own means)."""
+    A context is a session: a backend may carry its tasks' events together. A subscriber that cannot hear of other
+    processes yet is woken with "look in the store" as soon as it can.
+    """
 
-    def subscribe(self, task_id: str) -> Subscription:
+    async def open(self) -> None:
+        """Start hearing others. Raises ConfigurationError when the address cannot be used."""
+
+    async def close(self) -> None:
+        """Stop, and let go of connections."""
+
+    def publish(self, task_id: str, context_id: str, wake: Wake) -> None:
+        """Tell this process's readers of a task at once, and others' soon, what was committed."""
+
+    def subscribe(self, task_id: str, context_id: str) -> Subscription:
         """Be woken when the task's log has grown or its work is done."""
 
-    def on_work(self, callback: Callable[[], None] | None) -> None:
-        """Call back, on the event loop, when there may be work to take or to cancel."""
-
-    def work_added(self) -> None:
-        """Tell this process's worker that there is work."""
+    def status(self) -> str:
+        """ "" while all is well; else what is slower now, and why, in words for an operator."""

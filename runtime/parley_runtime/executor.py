@@ -156,7 +156,7 @@ class TaskLog(EventQueue):
         elif logged[-1].state in INTERRUPTED and self.fold.task is not None and not self._pending:
             task = pb.Task()
             task.CopyFrom(self.fold.task)
-        self._bus.publish(self._work.task_id, Wake(logged, task))
+        self._bus.publish(self._work.task_id, self._work.context_id, Wake(logged, task))
 
 
 class Steps:

@@ -16,6 +16,7 @@ from parley_runtime import cursor, rules
 from parley_runtime.acceptance import Acceptance, LocalWorker, PushConfigs, owner_of, protocol_error
 from parley_runtime.bus import Bus, Subscription
 from parley_runtime.dispatch import Call, pack
+from parley_runtime.queue import Queue
 from parley_runtime.reader import Batch, Reader
 from parley_runtime.store import (
     ERROR,
@@ -42,6 +43,7 @@ class Front(RequestHandler):
         card: pb.AgentCard,
         store: Store,
         bus: Bus,
+        queue: Queue,
         push: PushConfigs,
         *,
         version: str,
@@ -52,10 +54,10 @@ class Front(RequestHandler):
         self.card = card
         self.extended_card = extended_card
         self._store = store
-        self._bus = bus
+        self._queue = queue
         self._push = push
         self._reader = Reader(store, bus)
-        self._acceptance = Acceptance(card, store, bus, self._reader, push, version, worker)
+        self._acceptance = Acceptance(card, store, queue, self._reader, push, version, worker)
         self._cancel_wait = cancel_wait
 
     # -- sending (3.1.1, 3.1.2)
@@ -111,7 +113,9 @@ class Front(RequestHandler):
         if (
             task is None
         ):  # a repeat of a message whose first sender chose to wait; there is nothing to show yet
-            return await self._outcome(Accepted(task_id, "", 0, 1, True), self._reader.listen(task_id), False)
+            context_id = stored.context_id if stored is not None else ""
+            ear = self._reader.listen(task_id, context_id)
+            return await self._outcome(Accepted(task_id, context_id, 0, 1, True), ear, False)
         return task
 
     async def _outcome(self, accepted: Accepted, ear: Subscription, fresh: bool) -> pb.Task | pb.Message:
@@ -186,7 +190,7 @@ class Front(RequestHandler):
                 raise rules.invalid(
                     "Last-Event-ID", f"the task's last event is {stored.generation}, not {after}"
                 )
-            ear = self._reader.listen(params.id)
+            ear = self._reader.listen(params.id, stored.context_id)
             return await opened(self._reader.follow(params.id, after, ear=ear), ear, None, wait=0)
         if stored.state in TERMINAL:
             state = pb.TaskState.Name(stored.state)
@@ -206,7 +210,8 @@ class Front(RequestHandler):
         self, stored: StoredTask, params: pb.SendMessageRequest | None, *, work: int
     ) -> AsyncGenerator[Batch, None]:
         head = snapshot_event(stored, params.configuration if params is not None else None)
-        return self._reader.follow(stored.task_id, stored.generation, work=work, head=head)
+        ear = self._reader.listen(stored.task_id, stored.context_id)
+        return self._reader.follow(stored.task_id, stored.generation, ear=ear, work=work, head=head)
 
     async def _visible(self, task_id: str, owner: str | None) -> StoredTask:
         stored = await self._store.load(task_id, owner)
@@ -220,13 +225,13 @@ class Front(RequestHandler):
         rules.check_call(context, self.card)
         rules.require_text(params.id, "id")
         owner = owner_of(context)
-        await self._visible(params.id, owner)
+        found = await self._visible(params.id, owner)
         trace = current_trace.get() or new_trace()
-        ear = self._reader.listen(params.id)
+        ear = self._reader.listen(params.id, found.context_id)
         try:
             request = pack(Call.of(context, owner), params)
             await self._store.request_cancel(params.id, owner, request, trace.traceparent)
-            self._bus.work_added()
+            self._queue.nudge()
             deadline = time.monotonic() + self._cancel_wait
             while (left := deadline - time.monotonic()) > 0:
                 stored = await self._visible(params.id, owner)

@@ -24,13 +24,12 @@ from parley_registry.client import Instance, RegistryClient
 from parley_runtime.bindings.app import App, build_app
 from parley_runtime.bindings.card import interfaces
 from parley_runtime.bindings.grpc import GrpcServer, start_grpc
-from parley_runtime.buses.sqlite import SqliteBus
+from parley_runtime.engines import engines_for
 from parley_runtime.front import Front
 from parley_runtime.pages import Pages
 from parley_runtime.publisher import Publisher
 from parley_runtime.push.service import PushService
 from parley_runtime.settings import HostSettings, parse_listen
-from parley_runtime.stores.sqlite import SqliteStore
 from parley_runtime.sweeper import Sweeper
 from parley_runtime.worker import Worker
 
@@ -65,15 +64,16 @@ class AgentHost:
         if s.grpc:
             require_safe_listen(s.grpc, self._authenticator)
         self.card = _published(card, s)
-        self.store = SqliteStore(s.store)
-        self.bus = SqliteBus(self.store)
-        self.push = PushService(self.store, s.push_allow, give_up=s.push_give_up)
+        self.engines = engines_for(s, self.card.name)
+        self.store = self.engines.store
+        self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
         version = self.card.version
         self.worker = None
         if "worker" in s.role:
             self.worker = Worker(
                 self.store,
-                self.bus,
+                self.engines.bus,
+                self.engines.queue,
                 executor,
                 worker=self.id,
                 agent=self.card.name,
@@ -86,7 +86,8 @@ class AgentHost:
         self.front = Front(
             self.card,
             self.store,
-            self.bus,
+            self.engines.bus,
+            self.engines.queue,
             self.push,
             version=version,
             extended_card=extended_card,
@@ -128,7 +129,7 @@ class AgentHost:
         """Open the store and start everything that runs beside the HTTP server."""
         s = self.settings
         telemetry.start(self.card.name, self.id)
-        await self.store.open()
+        await self.engines.open()
         begin = getattr(self._executor, "start", None)
         if begin is not None:
             await begin(self)
@@ -150,12 +151,16 @@ class AgentHost:
 
     async def _beside(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(Sweeper(self.store, self.bus, self.card.name, self.settings.lease / 6).run())
+            group.create_task(self._sweeper().run())
             group.create_task(self.push.run())
             if self.worker is not None:
                 group.create_task(self.worker.run())
             if self._publisher is not None:
                 group.create_task(self._publisher.run())
+
+    def _sweeper(self) -> Sweeper:
+        name, version = self.card.name, self.card.version
+        return Sweeper(self.store, self.engines.queue, name, version, self.settings.lease / 6)
 
     def _beside_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -186,7 +191,7 @@ class AgentHost:
         if end is not None:
             await end()
         await self._authenticator.aclose()
-        await self.store.close()
+        await self.engines.close()
         telemetry.stop()
 
     async def run(self) -> None:

@@ -40,17 +40,17 @@ class Reader:
         self._store = store
         self._bus = bus
 
-    def listen(self, task_id: str) -> Subscription:
+    def listen(self, task_id: str, context_id: str) -> Subscription:
         """Start hearing of a task before anything is asked of it, so that nothing falls between."""
-        return self._bus.subscribe(task_id)
+        return self._bus.subscribe(task_id, context_id)
 
     async def follow(
         self,
         task_id: str,
         after: int,
         *,
+        ear: Subscription,
         work: int = 0,
-        ear: Subscription | None = None,
         fresh: bool = False,
         head: LoggedEvent | None = None,
     ) -> AsyncGenerator[Batch, None]:
@@ -61,7 +61,6 @@ class Reader:
         reason: the executor returned without ending the task. `fresh`: the log is known to hold nothing yet, so
         the store is not asked first. `head` is given out before everything else.
         """
-        ear = ear or self.listen(task_id)
         last, wait = after, 0
         interrupted = False
         try:

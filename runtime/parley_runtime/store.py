@@ -11,7 +11,7 @@ Guarantees every backend gives:
 """
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -28,6 +28,25 @@ MOST_PUSH_CONFIGS = 20
 """Push configurations that a task may have: each multiplies every event of it."""
 
 WorkKind = Literal["message", "cancel"]
+
+LOWEST, NORMAL, HIGHEST = 0, 3, 7
+"""Priorities: a higher one always goes first; within one, tenants share by weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an agent may do, for all its replicas; kept in the store, changed while it runs. 0 means no limit."""
+
+    concurrency: int = 0
+    """Executions at once in one process; 0: what the process was started with."""
+    rate: float = 0.0
+    """Executions begun a second, over all replicas …"""
+    burst: int = 1
+    """… and how many at once after a pause."""
+    backlog: int = 100_000
+    """Entries that may wait; beyond it messages are refused with Overloaded."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Share of each tenant under backlog; 1 for who is not named."""
 
 
 class StoreError(ParleyError):
@@ -55,7 +74,11 @@ class TooManyConfigs(StoreError):
 
 
 class Overloaded(StoreError):
-    """The store cannot take more now; try again later."""
+    """The agent's backlog is full; the same message may be sent again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +129,11 @@ class NewMessage:
     """… and the Task that it makes."""
     push: bytes = b""
     """A serialised TaskPushNotificationConfig to add, or nothing."""
+    tenant: str = ""
+    """Whose share of a backlog it counts to."""
+    priority: int = NORMAL
+    expires_in: float | None = None
+    """Seconds from acceptance after which it is not to be run any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +167,26 @@ class Work:
     accepted_at: float
     shown: bool = True
     """False when the task is known to have no event yet (so nothing need be read before it runs)."""
+    priority: int = NORMAL
+    expired: bool = False
+    """Its deadline passed while it waited: it is to be failed and not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a worker got. `wait` > 0: the quota is used up, and there may be more in so many seconds."""
+
+    work: Sequence[Work] = ()
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What became of a work entry that was ended without its task. `done` is False when the epoch is stale;
+    `waiting`: the task has more work, which can be taken now."""
+
+    done: bool
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +244,8 @@ class StoredTask:
     """(body, message) of each event after the snapshot."""
     refusal: str = ""
     """Why the last request to cancel was refused, if it was."""
+    log_from: int = 1
+    """The first generation that the log still has (compaction leaves the snapshot and takes the events)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +308,7 @@ class TaskTrace:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Depth by version of work that nobody has taken, and the age in seconds of the oldest."""
+    """How much work waits and runs, and the age in seconds of the oldest that nobody has taken."""
 
     waiting: int
     running: int
@@ -266,7 +316,7 @@ class QueueState:
 
 
 class Store(Protocol):
-    """See the module's text for the guarantees. All methods may raise `Overloaded` or parley_core's Unavailable."""
+    """See the module's text for the guarantees. All methods may raise parley_core's Unavailable."""
 
     async def open(self) -> None:
         """Bring the schema forward and start. Raises ConfigurationError when the address cannot be used."""
@@ -282,7 +332,7 @@ class Store(Protocol):
         """Accept a message in one transaction; with `take_as`, also lease its work to that worker if it is free.
         (A future, so that leased work is started even when whoever asked has gone.)
 
-        Raises UnknownTask, ContextMismatch, TaskEnded, MessageIdReused.
+        Raises UnknownTask, ContextMismatch, TaskEnded, MessageIdReused, TooManyConfigs, Overloaded.
         """
 
     async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
@@ -296,12 +346,16 @@ class Store(Protocol):
         """Announce a worker; its leases are renewed in the background until `retire_worker`, even while the
         event loop is blocked."""
 
-    async def retire_worker(self, worker: str) -> None:
-        """Withdraw a worker; whatever it still holds is free at once, without counting as an attempt."""
+    async def retire_worker(self, worker: str) -> int:
+        """Withdraw a worker; whatever it still holds is free at once, without counting as an attempt. How many."""
 
-    async def take(self, worker: str, version: str, limit: int) -> Sequence[Work]:
-        """Lease up to `limit` entries, oldest first, one a task: free ones, and those of workers whose lease ran
-        out. Entries of a version that no live worker hosts may be taken by any worker."""
+    async def take(self, worker: str, version: str, limit: int) -> Taken:
+        """Lease up to `limit` free entries, one a task, within the agent's quota: requests to cancel first, then by
+        priority, then by the tenants' shares, then oldest first. Entries of a version that no live worker hosts may
+        be taken by any worker. (Cancels and expired entries use no quota.)"""
+
+    async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
+        """Lease entries whose deadline passed while they waited, of any version; each has `expired` set."""
 
     async def take_cancels(self, worker: str) -> Sequence[Work]:
         """The pending cancel requests of tasks that this worker is running, leased under the running epoch."""
@@ -310,8 +364,8 @@ class Store(Protocol):
         """Append events. The future gives them as logged; none, and nothing was written, when the epoch is stale
         or the task has ended. Appends may be made without awaiting earlier ones."""
 
-    async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
-        """End a work entry without ending the task (it is parked); False when the epoch is stale."""
+    async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> Parked:
+        """End a work entry without ending the task (it is parked)."""
 
     async def release(self, task_id: str, epoch: int, number: int, *, counts: bool = True) -> None:
         """Give a work entry back, to be taken again: as a further attempt, or not `counts`, as if it had not been
@@ -338,6 +392,17 @@ class Store(Protocol):
 
     async def sweep(self) -> int:
         """Free the work of workers whose lease ran out; how many entries were freed."""
+
+    async def retain(self, events: float, tasks: float) -> int:
+        """Let go of a bounded number of what is no longer needed; how much (0: nothing is left to do). Of tasks that
+        ended more than `events` seconds ago the log, steps and requests go, and the snapshot stays; what ended more
+        than `tasks` seconds ago goes wholly, with its messageIds, and its context's pin with the last task in it."""
+
+    async def limits(self) -> Limits:
+        """The agent's limits as they are now (at most a second old)."""
+
+    async def set_limits(self, limits: Limits) -> None:
+        """Change the agent's limits, in every process within a second or so."""
 
     async def queue_state(self) -> QueueState:
         """How much work waits and runs."""

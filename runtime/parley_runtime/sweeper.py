@@ -6,7 +6,7 @@ import time
 
 from parley_core.errors import Unavailable
 from parley_runtime import metrics
-from parley_runtime.bus import Bus
+from parley_runtime.queue import Queue
 from parley_runtime.store import (
     Store,
 )
@@ -20,11 +20,12 @@ _HOLD = 6
 
 
 class Sweeper:
-    """Every `interval` seconds frees the work of lost workers and tells the worker of work that nobody took."""
+    """Every `interval` seconds frees the work of lost workers and has it announced again."""
 
-    def __init__(self, store: Store, bus: Bus, agent: str, interval: float) -> None:
+    def __init__(self, store: Store, queue: Queue, agent: str, version: str, interval: float) -> None:
         self._store = store
-        self._bus = bus
+        self._queue = queue
+        self._version = version
         self._agent = agent
         self._interval = interval
         self._last = 0.0
@@ -38,12 +39,11 @@ class Sweeper:
                 freed = 0 if self._unsure() else await self._store.sweep()
                 if freed:
                     log.warning("took %d tasks back from workers that are gone", freed)
+                    self._queue.announce(self._version, freed)
                 state = await self._store.queue_state()
                 metrics.QUEUE_DEPTH.labels(self._agent).set(state.waiting)
                 metrics.QUEUE_AGE.labels(self._agent).set(state.oldest)
                 metrics.RUNNING.labels(self._agent).set(state.running)
-                if state.waiting:
-                    self._bus.work_added()
             except Unavailable as error:
                 log.warning("cannot sweep: %s", error)
             await asyncio.sleep(self._interval)

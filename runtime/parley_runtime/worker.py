@@ -17,6 +17,7 @@ from parley_runtime import metrics
 from parley_runtime.bus import Bus, Wake
 from parley_runtime.dispatch import unpack
 from parley_runtime.executor import Steps, TaskLog, failed, on_crash, request_context
+from parley_runtime.queue import Queue
 from parley_runtime.steps import LeaseLost, current_steps
 from parley_runtime.store import (
     ENDED,
@@ -57,6 +58,7 @@ class Worker:
         self,
         store: Store,
         bus: Bus,
+        queue: Queue,
         executor: AgentExecutor,
         *,
         worker: str,
@@ -70,6 +72,7 @@ class Worker:
         self.name = worker
         self._store = store
         self._bus = bus
+        self._queue = queue
         self._executor = executor
         self._agent = agent
         self._version = version
@@ -90,7 +93,7 @@ class Worker:
     @property
     def free(self) -> int:
         """How many more executions this worker would start now."""
-        return 0 if self._draining else self._concurrency - len(self._running)
+        return 0 if self._draining else max(0, self._concurrency - len(self._running))
 
     async def register(self) -> None:
         """Announce this worker so that what it takes is leased to it."""
@@ -98,24 +101,36 @@ class Worker:
 
     async def run(self) -> None:
         """Take and run work until `drain`; the owner's TaskGroup runs this beside `Sweeper.run`."""
-        self._bus.on_work(self._wake.set)
+        self._queue.attend(self._wake.set, lambda: self.free)
         while not self._draining:
+            pause = _LOOK_AGAIN
             try:
                 await self._give_back()
                 if self._running:
                     for cancel in await self._store.take_cancels(self.name):
                         self._start_cancel(cancel)
                 self._backlog = False
-                while self.free and (taken := await self._store.take(self.name, self._version, self.free)):
-                    for work in taken:
-                        self.start(work)
+                pause = await self._take()
                 self._backlog = not self.free
             except Unavailable as error:
                 log.warning("cannot take work: %s", error)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_AGAIN):  # wait_for may swallow a cancellation here
+                async with asyncio.timeout(pause):  # wait_for may swallow a cancellation here
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _take(self) -> float:
+        """Take what there is room for; seconds after which to look again."""
+        while room := self.free:
+            taken = await self._store.take(self.name, self._version, room)
+            for work in taken.work:
+                self.start(work)
+            if taken.wait > 0:
+                return min(taken.wait, _LOOK_AGAIN)
+            if not taken.work:
+                self._queue.nothing()
+                break
+        return _LOOK_AGAIN
 
     async def _give_back(self) -> None:
         now = time.monotonic()
@@ -133,6 +148,7 @@ class Worker:
             stale.task.cancel()  # this process lost the lease, and has it again under a later epoch
         if work.attempt > 1:
             metrics.TAKEOVERS.labels(self._agent).inc()
+        self._queue.begun(work)
         running = _Running(work, asyncio.create_task(self._run(work), name=f"task:{work.task_id}"))
         self._running[work.task_id] = running
         running.task.add_done_callback(lambda _: self._gone(running))
@@ -141,7 +157,7 @@ class Worker:
         """Take no more; wait for what runs, then hand the rest over to other workers at once."""
         self._draining = True
         self._wake.set()
-        self._bus.on_work(None)
+        self._queue.attend(None, lambda: 0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -155,9 +171,11 @@ class Worker:
             log.info("handing over %d running tasks", len(left))
             await asyncio.wait([running.task for running in left], timeout=5.0)
         self._retired = True
-        await self._store.retire_worker(self.name)
+        if freed := await self._store.retire_worker(self.name):
+            self._queue.announce(self._version, freed)
 
     def _gone(self, running: _Running) -> None:
+        self._queue.ended(running.work)
         if self._running.get(running.work.task_id) is running:
             del self._running[running.work.task_id]
         if not self._running:
@@ -277,8 +295,10 @@ class Worker:
             state = events.fold.task.status.state if events.fold.task is not None else None
             metrics.TASKS.labels(self._agent, work.version, metrics.state_name(state)).inc()
         else:
-            await self._store.finish(work.task_id, work.epoch, work.number)
-            self._bus.publish(work.task_id, _NOTHING)
+            parked = await self._store.finish(work.task_id, work.epoch, work.number)
+            self._bus.publish(work.task_id, work.context_id, _NOTHING)
+            if parked.waiting:
+                self._queue.announce(work.version)
 
     def _start_cancel(self, cancel: Work) -> None:
         running = self._running.get(cancel.task_id)
@@ -333,7 +353,7 @@ class Worker:
                 raise
             reason = error.message if isinstance(error, A2AError) else str(error) or type(error).__name__
             await self._store.finish(cancel.task_id, cancel.epoch, cancel.number, refusal=reason)
-            self._bus.publish(cancel.task_id, _NOTHING)
+            self._bus.publish(cancel.task_id, cancel.context_id, _NOTHING)
             return False
         if not events.fold.ended:
             status = pb.TaskStatus(state=pb.TASK_STATE_CANCELED)

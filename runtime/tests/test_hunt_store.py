@@ -12,8 +12,8 @@ from a2a.types import a2a_pb2 as pb
 
 from parley_core.errors import ParleyError, Unavailable
 from parley_registry.client import Instance
-from parley_runtime.buses.sqlite import SqliteBus
 from parley_runtime.publisher import Publisher
+from parley_runtime.queues.sqlite import SqliteQueue
 from parley_runtime.store import NewMessage, Store
 from parley_runtime.stores.sqlite import SqliteStore
 from parley_runtime.sweeper import Sweeper
@@ -46,7 +46,7 @@ async def test_a_front_of_another_version_does_not_take_what_belongs_to_a_pinned
         message("a", message_id="next", follow_up=True, context_id="ctx", version="2"), take_as="two"
     )
     assert again.work is None
-    assert [w.task_id for w in await store.take("one", "1", 10)] == ["a", "b"]
+    assert [w.task_id for w in (await store.take("one", "1", 10)).work] == ["a", "b"]
 
 
 async def test_a_file_that_another_holds_is_told_to_all_who_wait_together(
@@ -71,7 +71,7 @@ async def test_a_clock_that_jumps_takes_no_work_from_workers_that_live(
     await store.register_worker("one", "1", 1.5)
     [work] = [(await store.accept(message(), take_as="one")).work]
     assert work is not None
-    sweeping = asyncio.create_task(Sweeper(store, SqliteBus(store), "a", 0.25).run())
+    sweeping = asyncio.create_task(Sweeper(store, SqliteQueue(store), "a", "1", 0.25).run())
     await asyncio.sleep(0.4)
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 3600)

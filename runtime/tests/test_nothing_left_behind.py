@@ -59,7 +59,7 @@ async def test_parked_and_ended_tasks_leave_no_object_behind(host: AgentHost, te
     assert kept == []
     assert host.worker is not None
     assert host.worker.free == host.settings.concurrency
-    assert host.bus._readers == {}
+    assert not host.engines.bus._readers
 
 
 async def test_a_stream_that_its_client_left_holds_nothing(host: AgentHost) -> None:
@@ -70,9 +70,9 @@ async def test_a_stream_that_its_client_left_holds_nothing(host: AgentHost) -> N
     await anext(stream)
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.05)
-    assert task.id in host.bus._readers
+    assert task.id in host.engines.bus._readers
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await stream.aclose()
-    assert host.bus._readers == {}
+    assert not host.engines.bus._readers

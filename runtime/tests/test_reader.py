@@ -52,7 +52,7 @@ async def test_repeats_losses_and_reorderings_of_the_bus_never_reach_a_reader(
     seen: list[int] = []
 
     async def read() -> None:
-        async for batch in Reader(store, bus).follow("t", 0, work=1):
+        async for batch in Reader(store, bus).follow("t", 0, ear=bus.subscribe("t", "c"), work=1):
             seen.extend(e.generation for e in batch)
 
     reading = asyncio.create_task(read())
@@ -61,14 +61,14 @@ async def test_repeats_losses_and_reorderings_of_the_bus_never_reach_a_reader(
         logged += await log(store, work, n, 3 if n == 30 else 2)
         what = chance.random()
         if what < 0.3:
-            bus.publish("t", Wake(logged[-chance.randint(1, 5) :]))
+            bus.publish("t", "c", Wake(logged[-chance.randint(1, 5) :]))
         elif what < 0.5:
-            bus.publish("t", Wake(chance.sample(logged, min(4, len(logged)))))
+            bus.publish("t", "c", Wake(chance.sample(logged, min(4, len(logged)))))
         elif what < 0.6:
-            bus.publish("t", Wake())
+            bus.publish("t", "c", Wake())
         if chance.random() < 0.5:
             await asyncio.sleep(0)
-    bus.publish("t", Wake(logged[-1:]))
+    bus.publish("t", "c", Wake(logged[-1:]))
     await asyncio.wait_for(reading, 5)
     assert seen == list(range(1, 31))
 
@@ -76,7 +76,7 @@ async def test_repeats_losses_and_reorderings_of_the_bus_never_reach_a_reader(
 async def test_a_reader_goes_on_although_the_bus_says_nothing(store: SqliteStore) -> None:
     bus = SqliteBus(store)
     work = await running(store)
-    batches = Reader(store, bus).follow("t", 0, work=1)
+    batches = Reader(store, bus).follow("t", 0, ear=bus.subscribe("t", "c"), work=1)
     first = asyncio.ensure_future(anext(batches))
     await asyncio.sleep(0.05)
     await log(store, work, 1, 2, 3)
@@ -86,12 +86,12 @@ async def test_a_reader_goes_on_although_the_bus_says_nothing(store: SqliteStore
 async def test_a_slow_reader_is_held_a_bounded_number_of_events_and_misses_none(store: SqliteStore) -> None:
     bus = SqliteBus(store)
     work = await running(store)
-    batches = Reader(store, bus).follow("t", 0, work=1)
+    ear = bus.subscribe("t", "c")
+    batches = Reader(store, bus).follow("t", 0, ear=ear, work=1)
     first = asyncio.ensure_future(anext(batches))
     await asyncio.sleep(0.05)
     for n in range(1, 601):
-        bus.publish("t", Wake(await log(store, work, n, 3 if n == 600 else 2)))
-    ear = bus._readers["t"][0]
+        bus.publish("t", "c", Wake(await log(store, work, n, 3 if n == 600 else 2)))
     assert len(ear._held) <= 256
     seen = [e.generation for e in await first]
     async for batch in batches:

@@ -56,7 +56,7 @@ def append(work: Work, first: int, *states: int, ends: bool = False, epoch: int 
 
 async def take(store: Store, worker: str = "w", lease: float = 30.0, version: str = "1") -> list[Work]:
     await store.register_worker(worker, version, lease)
-    return list(await store.take(worker, version, 10))
+    return list((await store.take(worker, version, 10)).work)
 
 
 async def test_a_message_is_accepted_once(stores: tuple[Store, Store]) -> None:
@@ -131,7 +131,7 @@ async def test_many_workers_taking_at_once_never_share_an_entry(stores: tuple[St
     for n in range(6):
         await stores[n % 2].register_worker(f"w{n}", "1", 30)
     taken = await asyncio.gather(*(stores[n % 2].take(f"w{n}", "1", 5) for n in range(6)))
-    ids = [w.task_id for batch in taken for w in batch]
+    ids = [w.task_id for batch in taken for w in batch.work]
     assert len(ids) == len(set(ids)) == 30
 
 
@@ -151,7 +151,7 @@ async def test_a_worker_that_lost_its_lease_cannot_write(stores: tuple[Store, St
     [new] = await take(stores[1], "w2")
     assert (new.epoch, new.attempt) == (2, 2)
     assert (await stores[0].append(append(old, 1, WORKING))).events == ()
-    assert not await stores[0].finish(old.task_id, old.epoch, old.number)
+    assert not (await stores[0].finish(old.task_id, old.epoch, old.number)).done
     assert not await stores[0].record_step(old.task_id, old.epoch, 1, StepRecord("s", b"", 0, 0))
     assert len((await stores[1].append(append(new, 1, WORKING))).events) == 1
     assert [row[:2] for row in (await stores[1].trace("t1", "o")).takeovers] == [(1, "w1")]
@@ -299,7 +299,7 @@ async def test_a_protocol_error_is_logged_but_is_no_push(stores: tuple[Store, St
     [work] = await take(stores[0])
     assert not (await stores[0].append(append(work, 1, ERROR, ends=True))).pushes
     await stores[0].accept(message("t2", push=config.SerializeToString()))
-    [work] = await stores[0].take("w", "1", 5)
+    [work] = (await stores[0].take("w", "1", 5)).work
     assert (await stores[0].append(append(work, 1, COMPLETED, ends=True))).pushes
 
 

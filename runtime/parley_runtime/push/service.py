@@ -6,10 +6,9 @@ from ipaddress import ip_network
 
 from parley_core.urlguard import UrlGuard
 from parley_runtime.push.configs import PushConfigs
-from parley_runtime.push.outbox import Failure
+from parley_runtime.push.outbox import Failure, Outbox
 from parley_runtime.push.policy import PushPolicy
 from parley_runtime.push.sender import Sender
-from parley_runtime.push.sqlite import Connected, SqlOutbox
 
 
 class PushService(PushConfigs):
@@ -19,8 +18,7 @@ class PushService(PushConfigs):
     seconds a notification is tried.
     """
 
-    def __init__(self, store: Connected, allow: Sequence[str], *, give_up: float) -> None:
-        outbox = SqlOutbox(store)
+    def __init__(self, outbox: Outbox, allow: Sequence[str], *, give_up: float) -> None:
         guard = UrlGuard([ip_network(block) for block in allow])
         super().__init__(outbox, guard)
         self._sender = Sender(outbox, guard, uuid.uuid4().hex, PushPolicy(give_up=give_up))

@@ -19,19 +19,22 @@ from parley_runtime.store import (
     Accepted,
     Append,
     Appended,
+    Limits,
     LoggedEvent,
     NewMessage,
+    Parked,
     QueueState,
     StepRecord,
     StoredTask,
+    Taken,
     TaskEnded,
     TaskFilter,
     TaskPage,
     TaskTrace,
     Work,
 )
-from parley_runtime.stores import reading, schema, writing
-from parley_runtime.stores.lane import Lane, Writer
+from parley_runtime.stores.sqlite import reading, schema, writing
+from parley_runtime.stores.sqlite.lane import Lane, Writer
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ _CHECKPOINT = 5.0
 waits for the disk on the event loop: often would be felt."""
 
 ChangeListener = Callable[[Sequence[tuple[str, LoggedEvent]]], None]
+"""Hears of commits by other processes, with their new events if anybody wants them."""
 
 
 class SqliteStore:
@@ -62,7 +66,7 @@ class SqliteStore:
         self._lease: tuple[str, str, float] | None = None
         self._renew_at = 0.0
         self._checkpoint_at = 0.0
-        self._listener: ChangeListener | None = None
+        self._listeners: list[ChangeListener] = []
         self._wants_events: Callable[[], bool] = lambda: False
         self._data_version = -1
         self._cursor = 0
@@ -102,11 +106,11 @@ class SqliteStore:
         assert self._reader is not None, "the store is not open"
         return self._reader.submit(work)
 
-    def watch(self, listener: ChangeListener, wants_events: Callable[[], bool]) -> None:
+    def watch(self, listener: ChangeListener, wants_events: Callable[[], bool] | None = None) -> None:
         """Call `listener` on the event loop after other processes committed: with their new events while
-        `wants_events()`, else with none."""
-        self._wants_events = wants_events
-        self._listener = listener
+        `wants_events()` of the one who gave it, else with none."""
+        self._wants_events = wants_events or self._wants_events
+        self._listeners.append(listener)
 
     async def ping(self) -> None:
         await self.read(lambda c: c.execute("SELECT 1 FROM task LIMIT 1").fetchone())
@@ -139,20 +143,20 @@ class SqliteStore:
         await self.write(lambda c: writing.renew(c, worker, version, lease_seconds))
         self._renew_at = time.monotonic() + lease_seconds / 3
 
-    async def retire_worker(self, worker: str) -> None:
+    async def retire_worker(self, worker: str) -> int:
         self._lease = None
 
-        def work(c: sqlite3.Connection) -> None:
+        def work(c: sqlite3.Connection) -> int:
             c.execute(schema.RETIRE, (worker,))
-            c.execute(schema.RELEASE, (worker,)).fetchall()
+            return len(c.execute(schema.RELEASE, (worker,)).fetchall())
 
-        await self.write(work)
+        return await self.write(work)
 
-    async def take(self, worker: str, version: str, limit: int) -> Sequence[Work]:
+    async def take(self, worker: str, version: str, limit: int) -> Taken:
         waiting = await self.read(lambda c: c.execute(_ANY_WAITING).fetchone())
         if waiting is None:
-            return ()
-        return await self.write(lambda c: writing.take(c, worker, version, limit, time.time()))
+            return Taken()
+        return Taken(await self.write(lambda c: writing.take(c, worker, version, limit, time.time())))
 
     async def take_cancels(self, worker: str) -> Sequence[Work]:
         if not await self.read(lambda c: c.execute(schema.CANCELS_OF, (worker,)).fetchone()):
@@ -171,15 +175,15 @@ class SqliteStore:
     def append(self, append: Append) -> "Future[Appended]":
         return self.write(lambda c: writing.append(c, append, time.time()))
 
-    async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> bool:
-        def work(c: sqlite3.Connection) -> bool:
+    async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> Parked:
+        def work(c: sqlite3.Connection) -> Parked:
             head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
             if head is None or head[5] != epoch:
-                return False
+                return Parked(False)
             c.execute(schema.END_WORK, (time.time(), task_id, number))
             if refusal:
                 c.execute(schema.SET_REFUSAL, (refusal, task_id))
-            return True
+            return Parked(True, bool(c.execute(schema.BUSY, (task_id,)).fetchone()[0]))
 
         return await self.write(work)
 
@@ -216,6 +220,18 @@ class SqliteStore:
 
         return await self.write(work)
 
+    async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
+        return ()
+
+    async def retain(self, events: float, tasks: float) -> int:
+        return 0
+
+    async def limits(self) -> Limits:
+        return Limits(backlog=0)
+
+    async def set_limits(self, limits: Limits) -> None:
+        raise NotImplementedError
+
     # -- reading
 
     async def steps(self, task_id: str, number: int) -> Sequence[StepRecord]:
@@ -250,9 +266,11 @@ class SqliteStore:
             version = self._eager.execute("PRAGMA data_version").fetchone()[0]
             if version != self._data_version:
                 first, self._data_version = self._data_version == -1, version
-                if not first and self._listener is not None:
+                if not first and self._listeners:
                     self._active_at = now
-                    self._listener(self._new_events(self._eager))
+                    events = self._new_events(self._eager)
+                    for listener in self._listeners:
+                        listener(events)
         except sqlite3.OperationalError as error:
             log.warning("the store %s could not be looked at: %s", self._path, error)
         self._poll = self._loop.call_later(

@@ -23,7 +23,7 @@ from parley_runtime.store import (
     UnknownTask,
     Work,
 )
-from parley_runtime.stores import schema
+from parley_runtime.stores.sqlite import schema
 
 
 def renew(c: sqlite3.Connection, worker: str, version: str, lease_seconds: float) -> None:

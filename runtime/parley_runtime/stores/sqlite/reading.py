@@ -11,7 +11,7 @@ from parley_runtime.store import (
     TaskTrace,
     WorkRecord,
 )
-from parley_runtime.stores import schema
+from parley_runtime.stores.sqlite import schema
 
 
 def load(c: sqlite3.Connection, task_id: str, owner: str | None) -> StoredTask | None:

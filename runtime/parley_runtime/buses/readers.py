@@ -1,0 +1,98 @@
+"""The readers of one process: every bus has these, and adds its own way to hear of other processes."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from parley_runtime.bus import Wake
+from parley_runtime.store import LoggedEvent
+
+_HELD = 256
+"""Events a slow reader may have waiting; beyond it hears only that there is more."""
+
+
+class Readers:
+    """Ears by task."""
+
+    def __init__(self, gone: Callable[[str], None] = lambda _: None) -> None:
+        """`gone` is called when the last ear of a task is closed."""
+        self._ears: dict[str, list[Ear]] = defaultdict(list)
+        self._gone = gone
+
+    def __bool__(self) -> bool:
+        return bool(self._ears)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._ears
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._ears))
+
+    def add(self, task_id: str) -> "Ear":
+        """A new ear on a task."""
+        ear = Ear(self, task_id)
+        self._ears[task_id].append(ear)
+        return ear
+
+    def tell(self, task_id: str, wake: Wake) -> None:
+        """Wake the task's ears, if it has any."""
+        for ear in self._ears.get(task_id, ()):
+            ear.hear(wake)
+
+    def drop(self, task_id: str, ear: "Ear") -> None:
+        ears = self._ears.get(task_id, [])
+        if ear in ears:
+            ears.remove(ear)
+        if not ears:
+            self._ears.pop(task_id, None)
+            self._gone(task_id)
+
+
+class Ear:
+    """See parley_runtime.bus.Subscription."""
+
+    __slots__ = ("_held", "_lost", "_readers", "_task", "_task_id", "_waiter")
+
+    def __init__(self, readers: Readers, task_id: str) -> None:
+        self._readers = readers
+        self._task_id = task_id
+        self._held: list[LoggedEvent] = []
+        self._task = Wake().task
+        self._lost = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def hear(self, wake: Wake) -> None:
+        if len(self._held) + len(wake.events) > _HELD:
+            self._held.clear()
+            self._task, self._lost = None, True
+        elif not self._lost:
+            self._held.extend(wake.events)
+            self._task = wake.task
+        if not wake.events:
+            self._lost = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self, timeout: float) -> Wake | None:
+        if not self._held and not self._lost:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout, _expire, self._waiter)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+            if not self._held and not self._lost:
+                return None
+        wake = Wake() if self._lost else Wake(self._held, self._task)
+        self._held, self._task, self._lost = [], None, False
+        return wake
+
+    def close(self) -> None:
+        self._readers.drop(self._task_id, self)
+
+
+def _expire(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
