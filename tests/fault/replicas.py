@@ -35,6 +35,24 @@ class Replica:
     def rpc(self) -> str:
         return f"http://127.0.0.1:{self.port}/a2a/jsonrpc"
 
+    def ready(self) -> bool:
+        """Whether it says that it is."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait_ready(self, seconds: float = 30, *, doomed: bool = False) -> None:
+        """Return when it is ready; a doomed one may die before that."""
+        deadline = time.monotonic() + seconds
+        while not self.ready():
+            if self.process.poll() is not None:
+                if doomed:
+                    return
+                raise AssertionError(f"the replica ended at start:\n{self.log.read_text()}")
+            assert time.monotonic() < deadline, f"the replica is not ready:\n{self.log.read_text()}"
+            time.sleep(0.05)
+
     def kill(self) -> None:
         """kill -9: no handler runs, nothing is flushed."""
         self.process.send_signal(signal.SIGKILL)
@@ -48,10 +66,11 @@ class Replica:
 
 @dataclass
 class Fleet:
-    """Replicas of one agent over one store file."""
+    """Replicas of one agent over one store: a file in `home`, unless `settings` name another."""
 
     home: Path
     executor: str
+    settings: dict[str, str] = field(default_factory=dict)
     replicas: list[Replica] = field(default_factory=list)
 
     @property
@@ -61,34 +80,31 @@ class Fleet:
 
     def start(self, role: str = "front,worker", *, doomed: bool = False, **settings: str) -> Replica:
         """Start a replica and return when it is ready; a doomed one may die before that."""
-        port = free_port()
+        replica = self.spawn(role, **settings)
+        replica.wait_ready(doomed=doomed)
+        return replica
+
+    def spawn(
+        self, role: str, port: int = 0, environment: dict[str, str] | None = None, **settings: str
+    ) -> Replica:
+        """Start a replica, at a free port unless it is to have a certain one, and do not wait for it."""
+        port = port or free_port()
         log = self.home / f"replica-{len(self.replicas)}.log"
+        named = {"store": f"sqlite:///{self.home}/agent.db", "lease": "2", **self.settings, **settings}
         env = {
             **os.environ,
             "EFFECTS": str(self.home / "effects"),
-            "PARLEY_STORE": f"sqlite:///{self.home}/agent.db",
             "PARLEY_LISTEN": f"127.0.0.1:{port}",
             "PARLEY_ROLE": role,
-            "PARLEY_LEASE": "2",
-            **{f"PARLEY_{name.upper()}": value for name, value in settings.items()},
+            **{f"PARLEY_{name.upper()}": value for name, value in named.items()},
+            **(environment or {}),
         }
         command = [sys.executable, str(Path(__file__).with_name("host_process.py")), self.executor]
-        process = subprocess.Popen(command, env=env, stdout=log.open("wb"), stderr=subprocess.STDOUT)
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
         replica = Replica(port, process, log)
         self.replicas.append(replica)
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                if doomed:
-                    return replica
-                raise AssertionError(f"the replica ended at start:\n{log.read_text()}")
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200:
-                    return replica
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        raise AssertionError(f"the replica is not ready:\n{log.read_text()}")
+        return replica
 
     def close(self) -> None:
         for replica in self.replicas:
@@ -98,8 +114,8 @@ class Fleet:
 
 
 @contextmanager
-def fleet_of(home: Path, executor: str) -> Iterator[Fleet]:
-    fleet = Fleet(home, executor)
+def fleet_of(home: Path, executor: str, settings: dict[str, str] | None = None) -> Iterator[Fleet]:
+    fleet = Fleet(home, executor, settings or {})
     try:
         yield fleet
     finally:
