@@ -169,13 +169,20 @@ class AgentHost:
             self._stop.set()
 
     async def drain(self) -> None:
-        """Take no new work, finish or hand over what runs, end the streams (their clients resume elsewhere)."""
+        """Take no new work, end the streams (their clients resume elsewhere), finish or hand over what runs; calls
+        that wait for what finishes in time still get their answers."""
         self._draining = True
         if self._publisher is not None:
             await self._publisher.withdraw()
+        self._end_streams()
         if self.worker is not None:
             await self.worker.drain(self.settings.drain)
+        self._end_streams()
+
+    def _end_streams(self) -> None:
         self._inner.end_streams()
+        if self._grpc is not None:
+            self._grpc.end_streams()
 
     async def close(self) -> None:
         """Stop what `start` started. Call `drain` before, unless nothing is to be saved."""

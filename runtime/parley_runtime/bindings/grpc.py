@@ -4,6 +4,7 @@ An interceptor before both authenticates, opens the call's span, counts, and wor
 the protocol's own as INTERNAL with ErrorInfo. A stream is resumed by the metadata entry `last-event-id`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -34,7 +35,7 @@ from parley_runtime.bindings.context import (
     version_of,
 )
 from parley_runtime.bindings.decode import invalid
-from parley_runtime.bindings.failures import details, mapping, outcome
+from parley_runtime.bindings.failures import TryAgainError, details, mapping, outcome
 from parley_runtime.bindings.guard import Guard, translate
 from parley_runtime.bindings.versions import V0_3, V1_0, require
 from parley_runtime.front import Front
@@ -55,6 +56,11 @@ class GrpcServer:
 
     server: grpc.aio.Server
     port: int
+    streams: "_Streams"
+
+    def end_streams(self) -> None:
+        """End every stream now with UNAVAILABLE; clients resume elsewhere with `last-event-id`."""
+        self.streams.end_all()
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, let running ones go on for `grace` seconds, then end them."""
@@ -71,8 +77,9 @@ async def start_grpc(
 ) -> GrpcServer:
     """Serve `front` on `listen` (host:port; port 0 takes a free one). Raises ConfigurationError when the
     address cannot be had."""
+    streams = _Streams()
     server = grpc.aio.server(
-        interceptors=[_Door(authenticator)],
+        interceptors=[_Door(authenticator, streams)],
         options=[
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", -1),
@@ -90,7 +97,7 @@ async def start_grpc(
     except RuntimeError as error:
         raise ConfigurationError(f"gRPC cannot listen on {listen}: {error}; choose another --grpc") from None
     await server.start()
-    return GrpcServer(server, port)
+    return GrpcServer(server, port, streams)
 
 
 class _Handler(GrpcHandler):
@@ -119,9 +126,37 @@ class _CompatHandler(CompatGrpcHandler):
         await _abort(error, context)
 
 
+class _Streams:
+    """The open streams, each by the task that writes it."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[Any]] = set()
+
+    async def serve(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """The items. Raises TryAgainError when `end_all` ends them."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            async for item in items:
+                yield item
+        except asyncio.CancelledError:
+            if task in self._open or task.uncancel():
+                raise
+            raise TryAgainError("The host is stopping; go on with last-event-id") from None
+        finally:
+            self._open.discard(task)
+
+    def end_all(self) -> None:
+        ending, self._open = self._open, set()
+        for task in ending:
+            task.cancel()
+
+
 class _Door(grpc.aio.ServerInterceptor):
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, streams: _Streams) -> None:
         self._authenticator = authenticator
+        self._streams = streams
 
     async def intercept_service(
         self,
@@ -141,7 +176,7 @@ class _Door(grpc.aio.ServerInterceptor):
 
             async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
                 async with self._call(name, request, context):
-                    async for item in streaming(request, context):
+                    async for item in self._streams.serve(streaming(request, context)):
                         yield item
 
             return grpc.unary_stream_rpc_method_handler(stream, read, handler.response_serializer)

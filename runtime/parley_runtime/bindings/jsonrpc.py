@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from parley_core.telemetry import parse_traceparent, span
+from parley_runtime.bindings.attention import Attention
 from parley_runtime.bindings.authentication import Authentication
 from parley_runtime.bindings.compat import JsonRpcCompat
 from parley_runtime.bindings.context import HttpContextBuilder, http_context, version_of
@@ -124,7 +125,7 @@ class JsonRpcBinding(JsonRpcDispatcher):
             call = _envelope(parse_json(body))
             request_id, method = call.id, call.method
             parent = parse_traceparent(header(scope, b"traceparent").decode("latin-1"))
-            with span(f"jsonrpc {method}", parent):
+            with span(f"jsonrpc {method}", parent), Attention(receive):
                 return await self._dispatch(scope, call)
         except (PayloadTooLargeError, MediaTypeError) as error:
             return _Answer(jsonrpc_error(None, error), http_status(error))

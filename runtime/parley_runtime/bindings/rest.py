@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from parley_core.telemetry import parse_traceparent, span
+from parley_runtime.bindings.attention import Attention
 from parley_runtime.bindings.authentication import Authentication
 from parley_runtime.bindings.compat import RestCompat
 from parley_runtime.bindings.context import HttpContextBuilder, http_context, version_of
@@ -199,9 +200,10 @@ class RestBinding(RestDispatcher):
         request = Request(scope)
         request._body = body
         scope["parley.params"] = params
-        if route.endpoint is None:
-            return await self._open(params, request)
-        return await route.endpoint(request)
+        with Attention(receive):
+            if route.endpoint is None:
+                return await self._open(params, request)
+            return await route.endpoint(request)
 
     def _params(self, scope: Scope, kind: type[Message] | None, body: bytes | None) -> Any:
         if kind is None:

@@ -1,5 +1,6 @@
 """gRPC: statuses with their details, versions, resumption, and nothing of the inside."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -167,3 +168,26 @@ async def test_who_does_not_prove_who_they_are_is_unauthenticated(served: Any) -
         await stub.GetTask(pb.GetTaskRequest(id="t"), metadata=(*V1, ("authorization", "Bearer ada")))
     await server.stop(0)
     assert served.front.calls[0][2].user.user_name == "ada"
+
+
+async def test_a_host_that_stops_ends_its_streams_so_that_clients_move_on(served: Any) -> None:
+    closed = asyncio.Event()
+
+    async def hold(*_: Any) -> AsyncIterator[pb.Task]:
+        try:
+            yield pb.Task(id="t-1", context_id="c-1")
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    served.front.on_subscribe_to_task = hold
+    server = await start_grpc(served.front, Anonymous(), "127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stream = A2AServiceStub(channel).SubscribeToTask(pb.SubscribeToTaskRequest(id="t-1"), metadata=V1)
+        assert (await stream.read()).task.id == "t-1"
+        server.end_streams()
+        code, message, _ = await failure(stream.read())
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert "last-event-id" in message
+    assert closed.is_set()
+    await server.stop(0)
