@@ -77,7 +77,10 @@ def test_an_answer_finds_its_task_after_the_host_was_started_again(tmp_path: Pat
         (("hello:Nobody",), "has no 'Nobody'"),
         (("hello:Hello", "--listen", "99999"), "is not a listen address"),
         (("hello:Hello", "--listen", "0.0.0.0:0"), "listen on 127.0.0.1"),
-        (("hello:Hello", "--role", "king"), "--role"),
+        (("hello:Hello", "--role", "king"), "--role: Input should be 'front' or 'worker'"),
+        (("hello:Hello", "--version", "newest"), "--version: 'newest' is not a semantic version; write it"),
+        (("hello:Hello", "--registry", "localhost:8420"), "--registry: 'localhost:8420' is not a registry"),
+        (("hello:Hello", "--public-url", "agents.example.com"), "is not a base URL; write it like https://"),
     ],
 )
 def test_a_host_that_cannot_be_says_why(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

@@ -2,9 +2,11 @@
 
 from ipaddress import ip_network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from semver import Version
 
 from parley_core.errors import ConfigurationError
 
@@ -17,6 +19,15 @@ def parse_listen(value: str) -> tuple[str, int]:
     if not separator or not port.isdigit() or int(port) > 65535 or not host:
         raise ConfigurationError(f"{value!r} is not a listen address; use host:port, as in 127.0.0.1:9999")
     return host.strip("[]"), int(port)
+
+
+def _is_address(value: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.hostname) and not parts.query and not parts.fragment
 
 
 class HostSettings(BaseSettings):
@@ -66,6 +77,27 @@ class HostSettings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("version")
+    @classmethod
+    def _semantic(cls, value: str) -> str:
+        if value and not Version.is_valid(value):
+            raise ValueError(f"{value!r} is not a semantic version; write it like 1.2.3 or 1.2.3-rc.1")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        if value and not _is_address(value, ("http", "https")):
+            raise ValueError(f"{value!r} is not a base URL; write it like https://agents.example.com/coder")
+        return value
+
+    @field_validator("registry")
+    @classmethod
+    def _registry_url(cls, value: str) -> str:
+        if value and not _is_address(value, ("http", "https")):
+            raise ValueError(f"{value!r} is not a registry; write it like http://127.0.0.1:8420")
         return value
 
     @field_validator("role")

@@ -104,10 +104,11 @@ async def _serve(executor: str, card: Path, given: dict[str, Any]) -> None:
 
 def faults(error: Any) -> str:
     """What is wrong with settings, by option, on one line."""
-    return "; ".join(
-        f"--{'-'.join(str(part) for part in one['loc']).replace('_', '-')}: {one['msg']}"
-        for one in error.errors()
-    )
+    said = []
+    for one in error.errors():
+        raised = one.get("ctx", {}).get("error")  # in a validator of ours: its own words
+        said.append(f"--{str(one['loc'][0]).replace('_', '-')}: {raised or one['msg']}")
+    return "; ".join(said)
 
 
 def read_card(path: Path) -> "AgentCard":
