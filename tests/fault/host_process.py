@@ -1,8 +1,7 @@
-"""One replica as a process of its own: `python host_process.py EXECUTOR`, settings from PARLEY_… variables."""
+"""One replica as a process of its own: `python host_process.py [MODULE:]EXECUTOR`, settings from PARLEY_… variables."""
 
-import importlib.util
+import importlib
 import sys
-from pathlib import Path
 
 import uvloop
 from a2a.types import a2a_pb2 as pb
@@ -23,13 +22,11 @@ CARD = pb.AgentCard(
 
 
 def main() -> None:
-    spec = importlib.util.spec_from_file_location("executors", Path(__file__).with_name("executors.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    executors = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(executors)
+    module, _, name = sys.argv[1].rpartition(":")
+    executor = getattr(importlib.import_module(module or "executors"), name)()
     configure_logging("info", as_json=False)
-    uvloop.run(AgentHost(CARD, getattr(executors, sys.argv[1])(), HostSettings()).run())
+    uvloop.run(AgentHost(CARD, executor, HostSettings()).run())
 
 
-main()
+if __name__ == "__main__":
+    main()
