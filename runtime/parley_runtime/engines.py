@@ -1,17 +1,32 @@
 """Which engines stand behind the ports, by their addresses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from parley_core.errors import ConfigurationError
 from parley_runtime.bus import Bus
+from parley_runtime.buses.postgres import PostgresBus
 from parley_runtime.buses.sqlite import SqliteBus
 from parley_runtime.push.outbox import Outbox
+from parley_runtime.push.postgres import PostgresOutbox
 from parley_runtime.push.sqlite import SqlOutbox
 from parley_runtime.queue import Queue
+from parley_runtime.queues.postgres import PostgresQueue
 from parley_runtime.queues.sqlite import SqliteQueue
 from parley_runtime.settings import HostSettings
 from parley_runtime.store import Store
+from parley_runtime.stores.postgres import PostgresStore
+from parley_runtime.stores.postgres.listener import Listener, Notifier
 from parley_runtime.stores.sqlite import SqliteStore
+
+
+class Part(Protocol):
+    """What is opened and closed with the engines that share it."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +37,19 @@ class Engines:
     outbox: Outbox
     queue: Queue
     bus: Bus
+    shared: Sequence[Part] = ()
 
     async def open(self) -> None:
         """Open all. Raises ConfigurationError when an address cannot be used."""
-        await self.store.open()
-        await self.queue.open()
-        await self.bus.open()
+        parts: Sequence[Part] = (self.store, *self.shared, self.queue, self.bus)
+        for part in parts:
+            await part.open()
 
     async def close(self) -> None:
         """Finish what is pending and close all."""
-        await self.bus.close()
-        await self.queue.close()
-        await self.store.close()
+        parts: Sequence[Part] = (self.bus, self.queue, *self.shared, self.store)
+        for part in parts:
+            await part.close()
 
     def status(self) -> dict[str, str]:
         """What is slower now than it should be, by engine; empty while all is well."""
@@ -47,7 +63,17 @@ def engines_for(settings: HostSettings, agent: str) -> Engines:
     if scheme == "sqlite":
         store = SqliteStore(settings.store)
         return Engines(store, SqlOutbox(store), SqliteQueue(store), SqliteBus(store))
+    if scheme in ("postgresql", "postgres"):
+        return _postgres(settings, agent)
     raise ConfigurationError(
         f"--store {settings.store.partition('@')[2] or settings.store!r} is of no kind that Parley knows; "
-        "use sqlite:///path/to.db"
+        "use sqlite:///path/to.db or postgresql://user:password@host/database"
     )
+
+
+def _postgres(settings: HostSettings, agent: str) -> Engines:
+    store = PostgresStore(settings.store, agent)
+    listener, notifier = Listener(store.address), Notifier(store.address)
+    queue = PostgresQueue(listener, notifier, store.address.key)
+    bus = PostgresBus(listener, notifier, store.address.key)
+    return Engines(store, PostgresOutbox(store), queue, bus, (notifier, listener))

@@ -1,0 +1,85 @@
+"""Bringing an agent's schema forward, beside live traffic, by however many processes start at once."""
+
+import asyncio
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from parley_core.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+HEAD = "0002"
+"""The newest revision in migrations/versions (a test compares)."""
+_FOLDER = Path(__file__).parent / "migrations"
+_PATIENCE = 120.0
+"""Seconds a migration may take, waiting for other processes' included."""
+
+
+async def migrate(dsn: str, schema: str, revision: str = HEAD) -> None:
+    """Bring `schema` of the database at `dsn` to `revision`; nothing happens when it is there.
+
+    Raises ConfigurationError when the schema is of a newer Parley.
+    """
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        if await _revision(connection, schema) == revision:
+            return
+        # One migrates; the others find it done. A session lock, as indexes are built outside of transactions; asked for
+        # again and again, as a waiting statement would hold up the building of indexes.
+        key = zlib.crc32(f"parley:{schema}".encode())
+        async with asyncio.timeout(_PATIENCE):
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        found = await _revision(connection, schema)
+        if found == revision:
+            return
+        known = sorted(path.name[:4] for path in (_FOLDER / "versions").glob("[0-9]*.py"))
+        if found and found not in known:
+            raise ConfigurationError(
+                f"the schema {schema} was made by a newer Parley (revision {found}, this one knows up to {HEAD}); "
+                "run a version at least as new, or name another ?schema="
+            )
+        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        await _upgrade(dsn, schema, revision)
+        log.info("schema %s brought from revision %s to %s", schema, found or "none", revision)
+    finally:
+        await connection.close()
+
+
+async def _revision(connection: Any, schema: str) -> str:
+    try:
+        return await connection.fetchval(f'SELECT version_num FROM "{schema}".alembic_version') or ""
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return ""
+
+
+async def _upgrade(dsn: str, schema: str, revision: str) -> None:
+    # Imported when there is something to migrate: a process that starts as usual is spared it.
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    def run(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        config.attributes["schema"] = schema
+        command.upgrade(config, revision)
+
+    async def connect() -> Any:
+        settings = {"search_path": f'"{schema}"', "lock_timeout": "5000"}
+        return await asyncpg.connect(dsn, timeout=10, server_settings=settings)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+            await connection.commit()
+    finally:
+        await engine.dispose()

@@ -1,0 +1,299 @@
+"""Every statement of the PostgreSQL store on its hot path, by name. Each does all that is pending at once (unnest).
+
+Locks are always taken in the order task, then queue, work and the rest; TAKE and SWEEP, which find tasks by their queue
+rows, skip what is locked. So no two statements wait for each other.
+"""
+
+ENDED = "(3, 4, 5, 7, 100, 101)"
+
+# $1 … $19 are columns of the messages, $20 the worker that takes what it may, $21 the limit of the backlog (0: none).
+# A message that is in neither half of the answer was refused for the backlog, or came in at the same time elsewhere.
+ACCEPT = """
+WITH i AS (
+ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bytea[],
+  $9::text[], $10::text[], $11::smallint[], $12::float8[], $13::float8[], $14::smallint[], $15::float8[], $16::bytea[],
+  $17::bytea[], $18::bytea[], $19::bool[]) WITH ORDINALITY
+  AS u(task_id, owner, message_id, digest, named, context_id, version, request, traceparent, tenant, priority, cost,
+   expires_in, state, status_at, body, message, snapshot, wanted, n)),
+known AS (
+ SELECT i.n, w.task_id, t.context_id, w.generation, w.number, w.digest FROM i
+  JOIN work w ON w.owner = i.owner AND w.message_id = i.message_id AND w.message_id <> '' JOIN task t ON t.id = w.task_id),
+room AS (SELECT $21::bigint = 0 OR (SELECT coalesce(sum(delta), 0) FROM depth) < $21::bigint AS is_left),
+seen AS (
+ SELECT i.*, CASE WHEN i.named <> '' THEN coalesce(
+   (SELECT p.version FROM pin p WHERE p.owner = i.owner AND p.context_id = i.named),
+   (SELECT t.version FROM task t WHERE t.owner = i.owner AND t.context_id = i.named LIMIT 1)) END AS pinned
+  FROM i WHERE (SELECT is_left FROM room) AND NOT EXISTS (SELECT FROM known k WHERE k.n = i.n)),
+pins AS (
+ INSERT INTO pin SELECT DISTINCT ON (owner, named) owner, named, version FROM seen
+  WHERE named <> '' AND pinned IS NULL ORDER BY owner, named, n
+  ON CONFLICT (owner, context_id) DO UPDATE SET version = pin.version RETURNING owner, context_id, version),
+f AS (
+ SELECT s.*, coalesce(s.pinned, p.version, s.version) AS at_version,
+   s.wanted AND coalesce(s.pinned, p.version, s.version) = s.version AS taken
+  FROM seen s LEFT JOIN pins p ON p.owner = s.owner AND p.context_id = s.named),
+head AS (
+ SELECT v.at_version, v.priority, coalesce(
+   (SELECT q.rank FROM queue q WHERE q.worker = '' AND q.version = v.at_version AND q.priority = v.priority
+     ORDER BY q.rank LIMIT 1), (SELECT clock FROM quota)) AS rank
+  FROM (SELECT DISTINCT at_version, priority FROM f) v),
+share AS (
+ SELECT t.tenant, (SELECT w.rank FROM work w WHERE w.tenant = t.tenant ORDER BY w.rank DESC LIMIT 1) AS rank
+  FROM (SELECT DISTINCT tenant FROM f) t),
+ranked AS (
+ SELECT f.*, greatest(h.rank, s.rank + f.cost) + sum(f.cost) OVER (PARTITION BY f.tenant ORDER BY f.n) - f.cost AS rank
+  FROM f JOIN head h ON h.at_version = f.at_version AND h.priority = f.priority JOIN share s ON s.tenant = f.tenant),
+entry AS (
+ INSERT INTO work(task_id, number, kind, state, version, owner, message_id, digest, generation, worker, attempt, priority,
+   tenant, rank, request, traceparent, accepted, expires, started)
+  SELECT task_id, 1, 'message', CASE WHEN taken THEN 1 ELSE 0 END, at_version, owner, message_id, digest,
+   CASE WHEN state IS NULL THEN 0 ELSE 1 END, CASE WHEN taken THEN $20::text ELSE '' END, CASE WHEN taken THEN 1 ELSE 0 END,
+   priority, tenant, rank, request, traceparent, now_s(), now_s() + expires_in, CASE WHEN taken THEN now_s() END FROM ranked
+  ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING task_id),
+made AS (SELECT r.* FROM ranked r JOIN entry e ON e.task_id = r.task_id),
+tasks AS (
+ INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, status_at)
+  SELECT task_id, owner, context_id, at_version, coalesce(state, 0), CASE WHEN state IS NULL THEN 0 ELSE 1 END,
+   CASE WHEN taken THEN 1 ELSE 0 END, state IS NOT NULL, coalesce(status_at, now_s()) FROM made),
+queued AS (
+ INSERT INTO queue(task_id, number, version, priority, rank, since, expires, worker, held)
+  SELECT task_id, 1, at_version, priority, rank, now_s(), now_s() + expires_in,
+   CASE WHEN taken THEN $20::text ELSE '' END, CASE WHEN taken THEN now_s() ELSE 0 END FROM made),
+events AS (
+ INSERT INTO event SELECT task_id, 1, 1, state, now_s(), body, message FROM made WHERE state IS NOT NULL),
+snapshots AS (INSERT INTO snapshot SELECT task_id, 1, snapshot FROM made WHERE state IS NOT NULL)
+SELECT n, task_id, context_id, CASE WHEN state IS NULL THEN 0 ELSE 1 END AS generation, 1 AS number, NULL::bytea AS digest,
+  at_version, taken, now_s() AS now, true AS room FROM made
+UNION ALL SELECT n, task_id, context_id, generation, number, digest, NULL, false, 0, true FROM known
+UNION ALL SELECT 0, '', '', 0, 0, NULL, NULL, false, 0, (SELECT is_left FROM room)
+"""
+
+# $1 worker, $2 version, $3 how many, $4 only requests to cancel.
+TAKE = """
+WITH q AS (
+ SELECT task_id, number, rank, expires <= now_s() AS expired FROM queue WHERE worker = '' AND version = $2 AND (NOT $4 OR priority > 7)
+  ORDER BY priority DESC, rank, since LIMIT $3 FOR UPDATE SKIP LOCKED),
+"""
+TAKE_EXPIRED = """
+WITH q AS (
+ SELECT task_id, number, 0::float8 AS rank, true AS expired FROM queue WHERE worker = '' AND expires <= now_s()
+  ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED),
+"""
+_LEASE = """
+l AS (SELECT t.id FROM task t JOIN q ON q.task_id = t.id FOR UPDATE OF t SKIP LOCKED),
+k AS (UPDATE task t SET epoch = t.epoch + 1 FROM l WHERE t.id = l.id RETURNING t.id, t.epoch, t.owner, t.context_id),
+u AS (UPDATE queue SET worker = $1, held = now_s() FROM l WHERE queue.task_id = l.id),
+w AS (UPDATE work SET state = 1, worker = $1, attempt = work.attempt + 1, started = now_s() FROM q JOIN l ON l.id = q.task_id
+  WHERE work.task_id = q.task_id AND work.number = q.number
+  RETURNING work.task_id, work.number, work.kind, work.version, work.request, work.traceparent, work.attempt, work.accepted,
+   work.priority, q.rank, coalesce(q.expired AND work.kind = 'message' AND work.attempt = 1, false) AS expired)
+SELECT w.*, k.epoch, k.owner, k.context_id FROM w JOIN k ON k.id = w.task_id ORDER BY w.priority DESC, w.rank, w.accepted
+"""
+TAKE += _LEASE
+TAKE_EXPIRED += _LEASE
+
+# The fence: nothing happens under a stale epoch, out of order, or after the end. $1 … $10 one row a task, $11 … $15 one an event.
+APPEND = f"""
+WITH a AS (
+ SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::int[], $6::smallint[], $7::bool[], $8::float8[],
+  $9::bytea[], $10::bool[], $11::text[])
+  AS u(task_id, epoch, number, first, last, state, shown, status_at, snapshot, ends, traceparent)),
+ok AS (
+ SELECT a.*, t.push FROM task t JOIN a ON a.task_id = t.id
+  WHERE t.epoch = a.epoch AND t.generation = a.first - 1 AND t.state NOT IN {ENDED} ORDER BY t.id FOR UPDATE OF t),
+v AS (
+ SELECT v.task_id, v.generation, ok.number, v.state, v.body, v.message, ok.push AND v.state <> 101 AS push, ok.traceparent
+  FROM unnest($12::text[], $13::int[], $14::smallint[], $15::bytea[], $16::bytea[]) AS v(task_id, generation, state, body, message)
+  JOIN ok ON ok.task_id = v.task_id),
+e AS (INSERT INTO event SELECT task_id, generation, number, state, now_s(), body, message FROM v),
+t AS (
+ UPDATE task SET state = ok.state, generation = ok.last, visible = ok.shown, status_at = coalesce(ok.status_at, task.status_at),
+   ended_at = CASE WHEN ok.ends THEN now_s() END FROM ok WHERE task.id = ok.task_id),
+s AS (
+ INSERT INTO snapshot SELECT task_id, last, snapshot FROM ok WHERE snapshot IS NOT NULL
+  ON CONFLICT (task_id) DO UPDATE SET generation = excluded.generation, body = excluded.body),
+d AS (DELETE FROM queue USING ok WHERE queue.task_id = ok.task_id AND ok.ends),
+w AS (UPDATE work SET state = 2, ended = now_s() FROM ok WHERE work.task_id = ok.task_id AND ok.ends AND work.state < 2),
+o AS (
+ INSERT INTO outbox(task_id, config_id, generation, body, traceparent, created)
+  SELECT c.task_id, c.id, v.generation, v.body, v.traceparent, now_s() FROM v JOIN push_config c ON c.task_id = v.task_id
+  WHERE v.push ORDER BY c.task_id, c.id, v.generation)
+SELECT task_id, push AND state <> 101 AS push, now_s() AS now FROM ok
+"""
+# What of the appends whose outcome is unknown was committed after all: nobody else writes under these epochs.
+APPENDED = """
+SELECT t.id AS task_id, t.push AND t.state <> 101 AS push, e.at AS now
+ FROM unnest($1::text[], $2::int[], $3::int[]) AS a(task_id, epoch, last)
+ JOIN task t ON t.id = a.task_id AND t.epoch = a.epoch AND t.generation = a.last
+ JOIN event e ON e.task_id = t.id AND e.generation = a.last
+"""
+
+LOAD = """
+SELECT t.id, t.context_id, t.owner, t.state, t.generation, t.visible, t.version, t.refusal, t.log_from,
+  EXISTS (SELECT FROM queue q WHERE q.task_id = t.id) AS busy, coalesce(s.body, '') AS body, coalesce(s.generation, 0) AS at,
+  v.bodies, v.messages
+ FROM task t LEFT JOIN snapshot s ON s.task_id = t.id
+ LEFT JOIN LATERAL (SELECT array_agg(e.body ORDER BY e.generation) AS bodies, array_agg(e.message ORDER BY e.generation) AS messages
+  FROM event e WHERE e.task_id = t.id AND e.generation > coalesce(s.generation, 0)) v ON t.generation > coalesce(s.generation, 0)
+ WHERE t.id = ANY($1::text[])
+"""
+
+# -- in transactions of several statements, after LOCK
+
+LOCK = "SELECT id, owner, context_id, version, state, generation, epoch FROM task WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
+# Makes the queue's rows of tasks right again after their work has changed: held by what runs, else what is next waits.
+SETTLE = """
+WITH n AS (
+ SELECT DISTINCT ON (task_id) * FROM work WHERE task_id = ANY($1::text[]) AND state < 2
+  ORDER BY task_id, (state = 1) DESC, (state = 1 AND number < 0), number),
+p AS (SELECT task_id, min(number) AS number FROM work WHERE task_id = ANY($1::text[]) AND state = 0 AND kind = 'cancel' GROUP BY task_id),
+d AS (DELETE FROM queue WHERE task_id = ANY($1::text[]) AND NOT EXISTS (SELECT FROM n WHERE n.task_id = queue.task_id))
+INSERT INTO queue AS q (task_id, number, version, priority, rank, since, expires, worker, held, cancel)
+ SELECT n.task_id, n.number, n.version, CASE WHEN n.kind = 'cancel' THEN 8 ELSE n.priority END, n.rank, n.accepted, n.expires,
+  CASE WHEN n.state = 1 THEN n.worker ELSE '' END, 0, CASE WHEN n.state = 1 THEN p.number END
+ FROM n LEFT JOIN p ON p.task_id = n.task_id ORDER BY n.task_id
+ ON CONFLICT (task_id) DO UPDATE SET number = excluded.number, priority = excluded.priority, rank = excluded.rank,
+  since = excluded.since, expires = excluded.expires, worker = excluded.worker, cancel = excluded.cancel
+ RETURNING task_id, worker = '' AS waiting
+"""
+END_WORK = """
+UPDATE work SET state = 2, ended = now_s() FROM unnest($1::text[], $2::int[]) AS u(task_id, number)
+ WHERE work.task_id = u.task_id AND work.number = u.number AND work.state < 2
+"""
+SET_REFUSAL = "UPDATE task SET refusal = $2 WHERE id = $1"
+FREE = """
+UPDATE work SET state = 0, worker = '', attempt = attempt - $3::int, started = CASE WHEN $3::int = 0 THEN started END
+ WHERE task_id = $1 AND number = $2 AND state = 1
+"""
+FREE_ALL = """
+UPDATE work SET state = 0, worker = '', attempt = attempt - $2::int, started = CASE WHEN $2::int = 0 THEN started END
+ WHERE task_id = ANY($1::text[]) AND state = 1
+"""
+# A follow-up's place among its tenant's and everybody's (see ACCEPT).
+ADD_WORK = """
+INSERT INTO work(task_id, number, kind, version, owner, message_id, digest, generation, priority, tenant, rank, request,
+  traceparent, accepted, expires)
+ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, greatest(
+   coalesce((SELECT q.rank FROM queue q WHERE q.worker = '' AND q.version = $4 AND q.priority = $9 ORDER BY q.rank LIMIT 1),
+    (SELECT clock FROM quota)),
+   (SELECT w.rank FROM work w WHERE w.tenant = $10 ORDER BY w.rank DESC LIMIT 1) + $11::float8),
+  $12, $13, now_s(), now_s() + $14::float8
+ ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING number
+"""
+NUMBERS = """
+SELECT coalesce(min(number), 0), coalesce(max(number), 0), coalesce(bool_or(kind = 'cancel' AND state = 0), false)
+ FROM work WHERE task_id = $1
+"""
+FIND_MESSAGE = """
+SELECT w.digest, w.task_id, w.generation, w.number, t.context_id FROM work w JOIN task t ON t.id = w.task_id
+ WHERE w.owner = $1 AND w.message_id = $2 AND w.message_id <> ''
+"""
+WAITING = "SELECT coalesce(sum(delta), 0)::bigint FROM depth"
+ADD_PUSH = """
+INSERT INTO push_config VALUES ($1, $2, $3, $4, $5, now_s())
+ ON CONFLICT (task_id, id) DO UPDATE SET owner = excluded.owner, url = excluded.url, body = excluded.body, created = excluded.created
+"""
+OTHER_CONFIGS = "SELECT count(*) FROM push_config WHERE task_id = $1 AND id <> $2"
+SET_PUSH = "UPDATE task SET push = true WHERE id = $1"
+PUSH_FIRST = """
+INSERT INTO outbox(task_id, config_id, generation, body, traceparent, created)
+ SELECT c.task_id, c.id, 1, $2, $3, now_s() FROM push_config c WHERE c.task_id = $1
+"""
+
+CANCELS_OF = """
+SELECT q.task_id, q.cancel AS number FROM queue q WHERE q.worker = $1 AND q.cancel IS NOT NULL
+"""
+TAKE_CANCEL = """
+UPDATE work w SET state = 1, worker = $1, attempt = w.attempt + 1, started = now_s() FROM queue q, task t
+ WHERE q.worker = $1 AND q.task_id = w.task_id AND t.id = w.task_id
+  AND (w.task_id, w.number) IN (SELECT * FROM unnest($2::text[], $3::int[])) AND w.state = 0
+ RETURNING w.task_id, w.number, w.kind, w.version, w.request, w.traceparent, w.attempt, w.accepted, w.priority, w.rank,
+  false AS expired, t.epoch, t.owner, t.context_id
+"""
+
+RENEW = """
+INSERT INTO worker VALUES ($1, $2, now_s() + $3::float8) ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+"""
+RETIRE = "DELETE FROM worker WHERE id = $1"
+HELD_BY = "SELECT task_id FROM queue WHERE worker = $1"
+HELD = "SELECT t.id, t.epoch FROM queue q JOIN task t ON t.id = q.task_id WHERE q.worker = $1"
+TOUCH = "UPDATE quota SET clock = clock"
+HELD_LONG = "SELECT task_id, held < now_s() - $2::float8 AS long FROM queue WHERE worker = $1"
+LOST = """
+SELECT t.id, t.epoch, q.worker FROM queue q JOIN task t ON t.id = q.task_id
+ WHERE q.worker <> '' AND NOT EXISTS (SELECT FROM worker o WHERE o.id = q.worker AND o.lease_until >= now_s())
+ LIMIT 500 FOR UPDATE OF t SKIP LOCKED
+"""
+# Under the lock of their tasks: who was lost may have been another, whose task has been taken since.
+STILL_LOST = """
+SELECT q.task_id, q.worker FROM queue q WHERE q.task_id = ANY($1::text[]) AND q.worker <> ''
+ AND NOT EXISTS (SELECT FROM worker o WHERE o.id = q.worker AND o.lease_until >= now_s())
+"""
+# Whoever comes back from the dead is fenced at once, and not only when the next has taken its task.
+FENCE = """
+WITH t AS (UPDATE task SET epoch = epoch + 1 FROM unnest($1::text[], $2::text[]) AS u(id, worker) WHERE task.id = u.id
+ RETURNING task.id, task.epoch, u.worker)
+INSERT INTO takeover SELECT id, epoch - 1, worker, now_s() FROM t ON CONFLICT DO NOTHING
+"""
+DROP_DEAD_WORKERS = "DELETE FROM worker WHERE lease_until < now_s() - 60"
+
+ADD_STEP = """
+INSERT INTO step SELECT $1, $3, $4, $5, $6, $7 FROM task WHERE id = $1 AND epoch = $2 FOR SHARE ON CONFLICT DO NOTHING
+"""
+STEPS = "SELECT name, result, started, ended FROM step WHERE task_id = $1 AND number = $2 ORDER BY ended"
+ALL_STEPS = "SELECT name, result, started, ended FROM step WHERE task_id = $1 ORDER BY started"
+EVENTS = """
+SELECT generation, body, state, at, work FROM event WHERE task_id = $1 AND generation > $2 ORDER BY generation LIMIT $3
+"""
+WORK_HISTORY = """
+SELECT number, kind, version, worker, attempt, accepted, started, ended, traceparent FROM work WHERE task_id = $1 ORDER BY accepted
+"""
+TAKEOVERS = "SELECT epoch, worker, at FROM takeover WHERE task_id = $1 ORDER BY epoch"
+QUEUE_STATE = """
+SELECT (SELECT coalesce(sum(delta), 0) FROM depth)::bigint, (SELECT count(*) FROM queue WHERE worker <> ''),
+ (SELECT since FROM queue WHERE worker = '' ORDER BY since LIMIT 1), now_s()
+"""
+
+# -- upkeep
+
+FOLD = """
+WITH d AS (DELETE FROM depth WHERE ctid = ANY(ARRAY(SELECT ctid FROM depth LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING version, delta)
+INSERT INTO depth SELECT version, sum(delta) FROM d GROUP BY version HAVING sum(delta) <> 0
+"""
+ORPHANS = """
+SELECT version FROM depth GROUP BY version HAVING sum(delta) > 0
+EXCEPT SELECT version FROM worker WHERE lease_until >= now_s()
+"""
+CLOCK = "UPDATE quota SET clock = $1 WHERE clock < $1"
+LIMITS = "SELECT limits, clock FROM quota"
+SET_LIMITS = "UPDATE quota SET limits = $1::jsonb, tokens = least(tokens, $2::float8)"
+REFILL = """
+UPDATE quota SET tokens = least($2::float8, tokens + greatest(0, now_s() - refilled) * $1::float8), refilled = now_s()
+ RETURNING tokens
+"""
+SPEND = "UPDATE quota SET tokens = tokens - $1::float8"
+
+# What an answer without a task consists of is its only event: it stays until the task goes.
+COMPACTABLE = """
+SELECT id, ended_at FROM task WHERE ended_at < now_s() - $1::float8 AND ended_at >= $2::float8 AND log_from = 1 AND state < 100
+ ORDER BY ended_at LIMIT 200 FOR UPDATE SKIP LOCKED
+"""
+COMPACT = (
+    "DELETE FROM event WHERE task_id = ANY($1::text[])",
+    "DELETE FROM step WHERE task_id = ANY($1::text[])",
+    "DELETE FROM takeover WHERE task_id = ANY($1::text[])",
+    "UPDATE work SET request = '' WHERE task_id = ANY($1::text[])",
+    "UPDATE task SET log_from = generation + 1 WHERE id = ANY($1::text[])",
+)
+FORGETTABLE = """
+SELECT id FROM task WHERE ended_at < now_s() - $1::float8 ORDER BY ended_at LIMIT 200 FOR UPDATE SKIP LOCKED
+"""
+FORGET = (
+    *(
+        f"DELETE FROM {table} WHERE task_id = ANY($1::text[])"
+        for table in ("event", "step", "takeover", "snapshot", "work", "push_config", "outbox")
+    ),
+    """DELETE FROM pin USING task t WHERE t.id = ANY($1::text[]) AND pin.owner = t.owner AND pin.context_id = t.context_id
+ AND NOT EXISTS (SELECT FROM task o WHERE o.owner = t.owner AND o.context_id = t.context_id AND o.id <> ALL($1::text[]))""",
+    "DELETE FROM task WHERE id = ANY($1::text[])",
+)

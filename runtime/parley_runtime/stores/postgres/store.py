@@ -1,0 +1,346 @@
+"""The store on a PostgreSQL schema, shared by any number of processes.
+
+Accepting, appending, parking and loading each have a connection of their own that does all that is pending at once
+(see `lane.Lane`); taking has one too, and everything else shares a small pool. Every time is the database's.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from asyncio import Future
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+
+from parley_core.errors import ConfigurationError, Unavailable
+from parley_runtime.store import (
+    Accepted,
+    Append,
+    Appended,
+    Limits,
+    LoggedEvent,
+    NewMessage,
+    Parked,
+    QueueState,
+    StepRecord,
+    StoredTask,
+    Taken,
+    TaskFilter,
+    TaskPage,
+    TaskTrace,
+    Work,
+)
+from parley_runtime.stores.postgres import accepting, appending, leasing, reading
+from parley_runtime.stores.postgres import statements as sql
+from parley_runtime.stores.postgres.connection import GONE, Pool, address_of
+from parley_runtime.stores.postgres.lane import Lane
+from parley_runtime.stores.postgres.migrate import migrate
+from parley_runtime.stores.postgres.renewer import Renewer
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_CALLER = 5.0
+"""Seconds for which a caller waits for a database that is away before it is told so …"""
+_PATIENCE_EXECUTOR = 20.0
+"""… and an executor's events, which are worth more: giving up on them means running it again."""
+_UPKEEP = 0.5
+_WRITE_TRIED = 10.0
+_LOOK_FOR_UNHEARD = 5.0
+_UNHEARD = 20.0
+"""Seconds after which what is leased to this process without its knowing is given back (longer than a statement takes)."""
+
+
+class PostgresStore:
+    """See `parley_runtime.store.Store` for what it promises. `url` as for `connection.address_of`."""
+
+    def __init__(self, url: str, agent: str) -> None:
+        self.address = address_of(url, agent)
+        self.pool = Pool(self.address)
+        self._limits = Limits()
+        self._clock = 0.0
+        self._clock_kept = 0.0
+        self._orphans: Sequence[str] = ()
+        self._orphans_at = 0.0
+        self._compacted = 0.0
+        self._write_at = 0.0
+        self._worker = ""
+        self._renewer: Renewer | None = None
+        self._known: dict[str, float] = {}
+        self._upkeep: asyncio.Task[None] | None = None
+        run = accepting.Accepting(lambda: self._limits).run
+        a, caller = self.address, _PATIENCE_CALLER
+        self._accept: Lane[accepting.Request, Accepted] = Lane(
+            a, "accept", run, key=lambda r: r.key, patience=caller
+        )  # type: ignore[arg-type]
+        self._append: Lane[Append, Appended] = Lane(
+            a, "append", appending.append, key=lambda i: i.task_id, patience=_PATIENCE_EXECUTOR
+        )
+        self._finish: Lane[appending.Finish, Parked] = Lane(
+            a, "finish", appending.finish, key=lambda i: i.task_id, patience=_PATIENCE_EXECUTOR
+        )
+        self._load: Lane[str, StoredTask] = Lane(a, "load", reading.load, key=lambda i: i, patience=caller)
+        self._take: Lane[_Take, Taken] = Lane(
+            a, "take", self._taking, key=lambda i: i.worker, patience=caller
+        )
+        self._lanes: Sequence[Lane[Any, Any]] = (
+            self._accept,
+            self._append,
+            self._finish,
+            self._load,
+            self._take,
+        )
+
+    async def open(self) -> None:
+        try:
+            await migrate(self.address.dsn, self.address.schema)
+            await self.pool.open()
+            for lane in self._lanes:
+                await lane.open()
+            await self._look()
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+            raise ConfigurationError(
+                f"--store: {error}; check user, password and database of the URL"
+            ) from error
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise ConfigurationError(
+                f"--store: {error}; the user must be able to create schema {self.address.schema}, or to use it"
+            ) from error
+        except GONE as error:
+            raise ConfigurationError(
+                f"--store: there is no PostgreSQL at that address ({type(error).__name__}); is it running?"
+            ) from error
+        self._upkeep = asyncio.create_task(self._keep(), name="store:upkeep")
+
+    async def close(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._upkeep
+        if self._renewer is not None:
+            await self._renewer.stop()
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
+        await self.pool.close()
+
+    async def ping(self) -> None:
+        try:
+            async with asyncio.timeout(2), self.pool.session() as c:
+                if await c.fetchval("SELECT pg_is_in_recovery()"):
+                    raise Unavailable("the store is a standby and takes no writes; try again")
+                if time.monotonic() >= self._write_at:
+                    await c.execute(sql.TOUCH)
+                    self._write_at = time.monotonic() + _WRITE_TRIED
+        except TimeoutError as error:
+            raise Unavailable("the store does not answer; try again") from error
+
+    # -- accepting
+
+    def accept(self, message: NewMessage, *, take_as: str = "") -> "Future[Accepted]":
+        future = self._accept.submit(accepting.Request(message, take_as))
+        if take_as:
+            future.add_done_callback(self._leased)
+        return future
+
+    def _leased(self, done: "Future[Accepted]") -> None:
+        if not done.cancelled() and done.exception() is None and done.result().work is not None:
+            self._known[done.result().task_id] = time.monotonic()
+
+    async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
+        async with self.pool.transaction() as c:
+            return await leasing.request_cancel(c, task_id, owner, request, traceparent)
+
+    # -- working
+
+    async def register_worker(self, worker: str, version: str, lease_seconds: float) -> None:
+        if self._renewer is not None:
+            await self._renewer.stop()
+        async with self.pool.session() as c:
+            await c.execute(sql.RENEW, worker, version, lease_seconds)
+        self._worker = worker
+        self._renewer = Renewer(self.address, worker, version, lease_seconds)
+        self._renewer.start()
+
+    async def retire_worker(self, worker: str) -> int:
+        if self._renewer is not None:
+            await self._renewer.stop()
+            self._renewer = None
+        async with self.pool.transaction() as c:
+            await c.execute(sql.RETIRE, worker)
+            held = [row["task_id"] for row in await c.fetch(sql.HELD_BY, worker)]
+            return await leasing.free(c, held, worker)
+
+    async def take(self, worker: str, version: str, limit: int) -> Taken:
+        taken = await self._take.submit(_Take(worker, version, limit))
+        for work in taken.work:
+            self._known[work.task_id] = time.monotonic()
+        return taken
+
+    async def _taking(self, c: Any, items: "Sequence[_Take]", unsure: bool) -> Sequence[Taken]:
+        return [await self._take_one(c, item) for item in items]
+
+    async def _take_one(self, c: Any, item: "_Take") -> Taken:
+        taken, rank = await leasing.take(c, item.worker, item.version, item.limit, self._limits)
+        found = list(taken.work)
+        if len(found) < item.limit and not taken.wait:
+            for version in await self._unhosted(c, now=not found):
+                more, rank_there = await leasing.take(
+                    c, item.worker, version, item.limit - len(found), self._limits
+                )
+                found += more.work
+                rank = max(rank, rank_there)
+        self._clock = max(self._clock, rank)
+        return Taken(found, taken.wait)
+
+    async def _unhosted(self, c: Any, *, now: bool) -> Sequence[str]:
+        """Versions that have work waiting and no worker alive; asked for `now`, or now and then, as there seldom are any."""
+        if now or time.monotonic() >= self._orphans_at:
+            self._orphans_at = time.monotonic() + _UPKEEP
+            self._orphans = [row["version"] for row in await c.fetch(sql.ORPHANS)]
+        return self._orphans
+
+    async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
+        async with self.pool.session() as c:
+            found = [leasing.work(row) for row in await c.fetch(sql.TAKE_EXPIRED, worker, limit)]
+        self._known.update({work.task_id: time.monotonic() for work in found})
+        return found
+
+    async def take_cancels(self, worker: str) -> Sequence[Work]:
+        async with self.pool.session() as c:
+            return await leasing.take_cancels(c, worker)
+
+    async def held(self, worker: str) -> Mapping[str, int]:
+        async with self.pool.session() as c:
+            return {row["id"]: row["epoch"] for row in await c.fetch(sql.HELD, worker)}
+
+    def append(self, append: Append) -> "Future[Appended]":
+        return self._append.submit(append)
+
+    async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> Parked:
+        return await self._finish.submit(appending.Finish(task_id, epoch, number, refusal))
+
+    async def release(self, task_id: str, epoch: int, number: int, *, counts: bool = True) -> None:
+        async with self.pool.transaction() as c:
+            await leasing.release(c, task_id, epoch, number, counts)
+
+    async def record_step(self, task_id: str, epoch: int, number: int, step: StepRecord) -> bool:
+        row = (task_id, epoch, number, step.name, step.result, step.started, step.ended)
+        async with self.pool.session() as c:
+            return (await c.execute(sql.ADD_STEP, *row)) == "INSERT 0 1" or bool(
+                await c.fetchval(_FENCED, task_id, epoch)
+            )
+
+    async def sweep(self) -> int:
+        async with self.pool.transaction() as c:
+            return await leasing.sweep(c)
+
+    # -- reading
+
+    async def steps(self, task_id: str, number: int) -> Sequence[StepRecord]:
+        async with self.pool.session() as c:
+            return [StepRecord(*row) for row in await c.fetch(sql.STEPS, task_id, number)]
+
+    async def load(self, task_id: str, owner: str | None = None) -> StoredTask | None:
+        try:
+            found = await self._load.submit(task_id)
+        except ValueError:
+            return None
+        return found if owner is None or found.owner == owner else None
+
+    async def events(self, task_id: str, after: int, limit: int = 1000) -> Sequence[LoggedEvent]:
+        async with self.pool.session() as c:
+            return await reading.events(c, task_id, after, limit)
+
+    async def list_tasks(self, wanted: TaskFilter) -> TaskPage:
+        async with self.pool.session() as c:
+            return await reading.list_tasks(c, wanted)
+
+    async def trace(self, task_id: str, owner: str) -> TaskTrace | None:
+        async with self.pool.session() as c:
+            return await reading.trace(c, task_id, owner)
+
+    async def queue_state(self) -> QueueState:
+        async with self.pool.session() as c:
+            waiting, running, oldest, now = await c.fetchrow(sql.QUEUE_STATE)
+        return QueueState(waiting, running, max(0.0, now - oldest) if oldest is not None else 0.0)
+
+    # -- limits, retention, upkeep
+
+    async def limits(self) -> Limits:
+        return self._limits
+
+    async def set_limits(self, limits: Limits) -> None:
+        values = {name: getattr(limits, name) for name in Limits.__slots__}
+        values["weights"] = dict(limits.weights)
+        async with self.pool.session() as c:
+            await c.execute(sql.SET_LIMITS, orjson.dumps(values).decode(), float(limits.burst))
+        self._limits = limits
+
+    async def retain(self, events: float, tasks: float) -> int:
+        async with self.pool.transaction() as c:
+            rows = await c.fetch(sql.COMPACTABLE, events, self._compacted)
+            ids = [row["id"] for row in rows]
+            for statement in sql.COMPACT if ids else ():
+                await c.execute(statement, ids)
+        if rows:
+            self._compacted = rows[-1]["ended_at"]
+        async with self.pool.transaction() as c:
+            old = [row["id"] for row in await c.fetch(sql.FORGETTABLE, tasks)]
+            for statement in sql.FORGET if old else ():
+                await c.execute(statement, old)
+        return len(ids) + len(old)
+
+    async def _look(self) -> None:
+        async with self.pool.session() as c:
+            limits, clock = await c.fetchrow(sql.LIMITS)
+            if limits is not None:
+                self._limits = Limits(**orjson.loads(limits))
+            self._clock = max(self._clock, clock)
+
+    async def _keep(self) -> None:
+        """Now and then: learn the limits, fold the counts of the depth, keep the clock, and give back what was leased to
+        this process by a statement whose answer never came."""
+        unheard_at = time.monotonic() + _UNHEARD
+        while True:
+            await asyncio.sleep(_UPKEEP)
+            try:
+                await self._look()
+                async with self.pool.session() as c:
+                    await c.execute(sql.FOLD)
+                    if self._clock > self._clock_kept:
+                        self._clock_kept = self._clock
+                        await c.execute(sql.CLOCK, self._clock)
+                if self._renewer is not None and time.monotonic() >= unheard_at:
+                    unheard_at = time.monotonic() + _LOOK_FOR_UNHEARD
+                    await self._give_back_unheard()
+            except Unavailable:
+                log.debug("the store's upkeep has to wait: it does not answer")
+
+    async def _give_back_unheard(self) -> None:
+        now = time.monotonic()
+        async with self.pool.session() as c:
+            held = {
+                row["task_id"]: row["long"] for row in await c.fetch(sql.HELD_LONG, self._worker, _UNHEARD)
+            }
+            unheard = [task_id for task_id, long in held.items() if long and task_id not in self._known]
+        if unheard:
+            log.warning("giving back %d tasks that were leased to this worker unheard", len(unheard))
+            async with self.pool.transaction() as c:
+                await leasing.free(c, unheard, self._worker)
+        for task_id in [t for t, at in self._known.items() if t not in held and now - at > _UNHEARD]:
+            del self._known[task_id]
+
+
+class _Take:
+    """A worker's wish for up to `limit` entries of a version."""
+
+    __slots__ = ("limit", "version", "worker")
+
+    def __init__(self, worker: str, version: str, limit: int) -> None:
+        self.worker = worker
+        self.version = version
+        self.limit = limit
+
+
+_FENCED = "SELECT EXISTS (SELECT FROM task WHERE id = $1 AND epoch = $2)"
