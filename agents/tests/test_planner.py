@@ -141,7 +141,39 @@ async def test_formatting_is_planned_where_configured_or_asked(tmp_path: Path) -
 async def test_nothing_to_do_is_a_plan_without_steps_that_says_so(tmp_path: Path) -> None:
     plan = await planned(tmp_path, {"a.py": TIDY}, "Modernise and fix lint")
     assert plan.steps == []
-    assert "nothing to do: 1 files follow these rules already" in plan.notes
+    assert plan.summary.startswith("nothing to do;")
+    (note,) = [note for note in plan.notes if note.startswith("nothing to change for modern-syntax, ")]
+    assert note.endswith("whitespace: 1 file looked at")
+
+
+@pytest.mark.parametrize(
+    ("goal", "python", "settings", "note"),
+    [
+        ("modern-syntax", "3.6", "", "modern-syntax: not planned, because Python 3.6 is supported"),
+        ("Sort imports", "3.9", "", "nothing to change for import-order: 1 file looked at"),
+        (
+            "Sort imports",
+            "3.9",
+            "[tool.ruff.lint]\nignore = ['I']\n",
+            "import-order: not planned, because the project's settings ignore its rules",
+        ),
+        (
+            "Fix likely-bugs",
+            "3.9",
+            "",
+            "likely-bugs: not planned, because its one finding has no fix that is known to be safe (B006)",
+        ),
+    ],
+)
+async def test_a_group_that_was_asked_for_and_yields_nothing_is_named_with_the_reason(
+    tmp_path: Path, goal: str, python: str, settings: str, note: str
+) -> None:
+    pyproject = f"[project]\nname = 'p'\nversion = '1'\nrequires-python = '>={python}'\n{settings}"
+    plan = await planned(
+        tmp_path, {"pyproject.toml": pyproject, "a.py": "def f(x=[]):\n    return x\n"}, goal
+    )
+    assert plan.steps == []
+    assert note in plan.notes
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from parley_agents.artifacts import SKILL_EDIT, Plan, PlanStep
 from parley_agents.planner.goal import Intent, cannot, understand
 from parley_agents.project import RUFF_TARGETS, Project, editable, inspect, is_test
 from parley_agents.role import Rejected, Work
-from parley_agents.ruff import Ruff, known_rules
+from parley_agents.ruff import Finding, Ruff, known_rules
 from parley_agents.rulegroups import FORMAT, Group
 from parley_agents.workspace import Workspace, open_workspace
 
@@ -47,30 +47,40 @@ class RulesPlanner:
         notes: list[str],
     ) -> list[Measured]:  # fmt: skip
         """Apply group after group, each on top of those before, and see what it changes."""
-        found = []
+        found, clean = [], []
         for group in intent.groups:
             if group.rules[0].startswith("UP") and (project.python or RUFF_TARGETS[0]) < RUFF_TARGETS[0]:
                 notes.append(
                     f"{group.id}: not planned, because Python {_dotted(project.python)} is supported"
                 )
                 continue
+            if not await ruff.rules(group.rules, group.leave):
+                notes.append(f"{group.id}: not planned, because the project's settings ignore its rules")
+                continue
             chosen = [path for path in files if is_test(path)] if group.tests else files
             usable = ("safe", "unsafe") if intent.unsafe else ("safe",)
-            fixable = {f.rule for f in await ruff.check(group.rules, chosen, group.leave) if f.fix in usable}
-            if not fixable:
-                continue
+            findings = await ruff.check(group.rules, chosen, group.leave)
+            fixable = {finding.rule for finding in findings if finding.fix in usable}
             await ruff.fix(sorted(fixable), chosen, unsafe=intent.unsafe)
             touched = await workspace.modified()
             if touched:
                 await workspace.record(f"{group.id}\n")
                 found.append(Measured(group, tuple(sorted(fixable)), tuple(touched)))
                 await work.say(f"{group.id}: {_count(touched)}")
+            elif findings:
+                notes.append(f"{group.id}: not planned, because {_by_hand(findings)}")
+            else:
+                clean.append(group.id)
         if intent.format:
             await ruff.format(files)
             touched = await workspace.modified()
             if touched:
                 found.append(Measured(None, (), tuple(touched)))
                 await work.say(f"{FORMAT}: {_count(touched)}")
+            else:
+                clean.append(FORMAT)
+        if clean and files:
+            notes.append(f"nothing to change for {', '.join(clean)}: {_count(files)} looked at")
         return found
 
 
@@ -85,12 +95,8 @@ def _plan(
             if set(earlier.files) & set(one.files)
         ]
         steps.append(_step(one, needs, intent))
-    if not steps:
-        notes.append(
-            f"nothing to do: {count} files follow these rules already"
-            if count
-            else "there is no Python code here"
-        )
+    if not count:
+        notes.append("there is no Python code here")
     touched = {path for one in measured for path in one.files}
     parallel = sum(1 for step in steps if not step.needs)
     summary = (
@@ -132,6 +138,12 @@ def _step(one: Measured, needs: list[str], intent: Intent) -> PlanStep:
         inputs=inputs | {"rules": list(one.rules)},
         acceptance=acceptance,
     )
+
+
+def _by_hand(findings: Sequence[Finding]) -> str:
+    rules = ", ".join(sorted({finding.rule for finding in findings}))
+    one = len(findings) == 1
+    return f"{'its one finding has' if one else f'its {len(findings)} findings have'} no fix that is known to be safe ({rules})"
 
 
 def _version(project: Project) -> str:
