@@ -8,6 +8,7 @@ from workmaker import step, work_on
 
 from parley_agents.artifacts import Feedback
 from parley_agents.coder.rules import Made, RulesCoder
+from parley_agents.coder.tidy import close_gaps
 from parley_agents.role import Rejected
 from parley_agents.snapshot import Snapshot, snapshot
 from parley_agents.workspace import open_workspace
@@ -43,7 +44,7 @@ async def test_a_change_is_a_bundle_and_a_diff_on_its_base_and_a_summary(
     assert changed(made) == ["a.py"]
     assert (made.change.rules, made.change.engine, made.change.base) == (["F401"], "rules", taken.commit)
     async with open_workspace(made.change.commit, [taken.bundle, made.bundle]) as work:
-        assert (work.path / "a.py").read_text() == "\nx = 'a' == __name__\n"
+        assert (work.path / "a.py").read_text() == "x = 'a' == __name__\n"
         assert await work.applies(made.diff.decode(), taken.commit)
         assert (
             await work.git("log", "-1", "--format=%an <%ae> %ad", "--date=short")
@@ -135,6 +136,36 @@ async def test_a_file_that_would_not_parse_any_more_is_withheld(
     made = await edit(taken, rules=["F401"])
     assert changed(made) == ["b.py"]
     assert made.change.withheld == ["a.py: it did not parse any more after the fixes"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "tidied"),
+    [
+        (
+            '"""Doc."""\n\nimport os\n\nimport mine\n',
+            '"""Doc."""\n\n\nimport mine\n',
+            '"""Doc."""\n\nimport mine\n',
+        ),
+        (
+            '"""Doc."""\n\nimport os\n\n\nclass A: ...\n',
+            '"""Doc."""\n\n\n\nclass A: ...\n',
+            '"""Doc."""\n\n\nclass A: ...\n',
+        ),
+        ("import os\n\nx = 1\n", "\nx = 1\n", "x = 1\n"),
+        (
+            "def f():\n    import os\n\n    return 1\n",
+            "def f():\n\n    return 1\n",
+            "def f():\n    return 1\n",
+        ),
+        ("x = 1\n\nimport os\n", "x = 1\n\n", "x = 1\n"),
+        ("import os\nimport mine\n\n\n\nx = 1\n", "import mine\n\n\n\nx = 1\n", "import mine\n\n\n\nx = 1\n"),
+        ("x = (\n\n1,\n\n)\n", "x = (\n\n\n)\n", "x = (\n\n)\n"),
+        ("s = '''\n\na\n\n'''\n", "s = '''\n\n\n'''\n", "s = '''\n\n\n'''\n"),
+        ("x = 1\n\nimport os\n\ny = (\n", "x = 1\n\n\ny = (\n", "x = 1\n\n\ny = (\n"),
+    ],
+)
+def test_a_removed_line_leaves_no_gap_behind(before: str, after: str, tidied: str) -> None:
+    assert close_gaps(before.encode(), after.encode()).decode() == tidied
 
 
 async def test_files_in_other_encodings_survive(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from parley_agents.artifacts import Change, Feedback, PlanStep
+from parley_agents.coder.tidy import tidy
 from parley_agents.project import Project, editable, inspect, is_test
 from parley_agents.role import Rejected, Work
 from parley_agents.ruff import Ruff
@@ -84,6 +85,10 @@ class RulesCoder:
                 if finding.fix in usable:
                     applied.setdefault(finding.path, []).append(finding.rule)
             await ruff.fix(scope.rules, scope.files, unsafe=scope.unsafe)
+            for path in await workspace.modified():
+                if path in scope.files:
+                    before = await workspace.read(workspace.commit, path)
+                    await asyncio.to_thread(tidy, workspace.path / path, before)
         if scope.format and scope.files:
             await ruff.format(scope.files)
         changed = await workspace.modified()
