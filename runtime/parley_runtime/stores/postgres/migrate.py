@@ -65,6 +65,8 @@ async def _upgrade(dsn: str, schema: str, revision: str) -> None:
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each of its plugins
+
     def run(connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
