@@ -1,0 +1,113 @@
+"""One HTTP/2 connection to a RocketMQ proxy: calls with a deadline, answers checked, refusals as errors."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from parley_core.errors import ConfigurationError
+from parley_runtime.rocketmq.address import RocketAddress
+from parley_runtime.rocketmq.errors import RocketAway, RocketError, TooManyLiteTopics, TopicMissing
+from parley_runtime.rocketmq.stubs import definition, stub
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+"""No keepalive pings: the proxy ends a connection that sends them more often than every five minutes."""
+
+_PASSING = frozenset(
+    {
+        definition.Code.MESSAGE_PROPERTY_CONFLICT_WITH_TYPE,  # the proxy asks a broker that restarts for the type
+        definition.Code.TOO_MANY_REQUESTS,
+        definition.Code.REQUEST_TIMEOUT,
+        definition.Code.INTERNAL_ERROR,
+        definition.Code.INTERNAL_SERVER_ERROR,
+        definition.Code.HA_NOT_AVAILABLE,
+        definition.Code.PROXY_TIMEOUT,
+        definition.Code.MASTER_PERSISTENCE_TIMEOUT,
+        definition.Code.SLAVE_PERSISTENCE_TIMEOUT,
+    }
+)
+"""Codes with which a proxy says that a broker does not answer now."""
+
+
+class Connection:
+    """Shared by the producers and consumers of one process. Connects when first used, and again by itself."""
+
+    def __init__(self, address: RocketAddress) -> None:
+        self.address = address
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: Any = None
+
+    def open(self) -> None:
+        """Make the channel (nothing is sent yet). Raises ConfigurationError when the CA's file cannot be read."""
+        if self.address.tls:
+            credentials = grpc.ssl_channel_credentials(_certificates(self.address.ca))
+            self._channel = grpc.aio.secure_channel(self.address.target, credentials, options=_OPTIONS)
+        else:
+            self._channel = grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
+        self._stub = stub.MessagingServiceStub(self._channel)
+
+    async def close(self) -> None:
+        """Let go of the connection; calls in flight end with RocketAway."""
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    async def call(self, method: str, request: Any, metadata: Any, deadline: float) -> Any:
+        """One call; its response, which may carry a status that is not OK. Raises RocketAway."""
+        try:
+            return await getattr(self._stub, method)(request, metadata=metadata, timeout=deadline)
+        except grpc.aio.AioRpcError as error:
+            raise away(error) from None
+
+    async def stream(
+        self, method: str, request: Any, metadata: Any, deadline: float
+    ) -> AsyncGenerator[Any, None]:
+        """The responses of a call that has several. Raises RocketAway."""
+        try:
+            async for response in getattr(self._stub, method)(request, metadata=metadata, timeout=deadline):
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise away(error) from None
+
+    def duplex(self, method: str, metadata: Any) -> Any:
+        """A call that both sides write to (grpc.aio's StreamStreamCall)."""
+        return getattr(self._stub, method)(metadata=metadata)
+
+
+def check(status: Any, *allowed: int) -> None:
+    """Raise what a status means, unless it is OK or allowed."""
+    if status.code == definition.Code.OK or status.code in allowed:
+        return
+    said = status.message.partition("\n")[0][:200]
+    name = definition.Code.Name(status.code) if status.code in definition.Code.values() else "unknown"
+    text = f"RocketMQ says {name} ({status.code}): {said}"
+    if status.code == definition.Code.TOPIC_NOT_FOUND:
+        raise TopicMissing(text, status.code)
+    if status.code == definition.Code.LITE_TOPIC_QUOTA_EXCEEDED:
+        raise TooManyLiteTopics(f"{text}; raise maxLmqConsumeQueueNum in broker.conf", status.code)
+    if status.code in _PASSING:
+        raise RocketAway(text)
+    raise RocketError(text, status.code)
+
+
+def away(error: Any) -> RocketAway:
+    """A failed call (an AioRpcError) in Parley's words."""
+    detail = (error.details() or "").partition("\n")[0][:200]
+    return RocketAway(f"the RocketMQ proxy does not answer: {error.code().name.lower()} ({detail})")
+
+
+def _certificates(file: str) -> bytes | None:
+    if not file:
+        return None
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read ca={file} of the RocketMQ address: {error.strerror}"
+        ) from error
