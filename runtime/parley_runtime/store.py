@@ -325,7 +325,7 @@ class Store(Protocol):
         """Finish what is pending and let go of the database."""
 
     async def ping(self) -> None:
-        """Return when the store answers a read."""
+        """Return when the store answers a read and (tried now and then) takes a write."""
 
     # -- accepting
     def accept(self, message: NewMessage, *, take_as: str = "") -> "Future[Accepted]":
@@ -359,6 +359,9 @@ class Store(Protocol):
 
     async def take_cancels(self, worker: str) -> Sequence[Work]:
         """The pending cancel requests of tasks that this worker is running, leased under the running epoch."""
+
+    async def held(self, worker: str) -> Mapping[str, int]:
+        """The tasks that are leased to this worker, each with the epoch of its lease."""
 
     def append(self, append: Append) -> "Future[Appended]":
         """Append events. The future gives them as logged; none, and nothing was written, when the epoch is stale

@@ -40,6 +40,9 @@ class _Running:
     task: "asyncio.Task[None]"
     log: TaskLog | None = None
     handed_over: bool = False
+    """Another worker has it, or will have it: whatever it still does counts no more."""
+    letting_go: bool = False
+    """Its work entry may have ended by now, although it still runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Worker:
         self._max_attempts = max_attempts
         self._pushed = pushed
         self._running: dict[str, _Running] = {}
+        self._check_at = 0.0
         self._unfinished: list[_GivenBack] = []
         self._cancels: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -106,6 +110,7 @@ class Worker:
             pause = _LOOK_AGAIN
             try:
                 await self._give_back()
+                await self._let_lost_go()
                 if self._running:
                     for cancel in await self._store.take_cancels(self.name):
                         self._start_cancel(cancel)
@@ -138,6 +143,26 @@ class Worker:
             work = given.work
             await self._store.release(work.task_id, work.epoch, work.number, counts=given.counts)
             self._unfinished.remove(given)
+
+    async def _let_lost_go(self) -> None:
+        """End executions whose lease another worker has, or may take: it ran out while this process stood still."""
+        if not self._running or time.monotonic() < self._check_at:
+            return
+        before = list(self._running.values())
+        held = await self._store.held(self.name)
+        self._check_at = time.monotonic() + self._lease / 3
+        for running in before:
+            work = running.work
+            ending = running.letting_go or (running.log is not None and running.log.fold.ended)
+            if ending or running.task.done() or held.get(work.task_id) == work.epoch:
+                continue
+            log.warning(
+                "lost the lease of task %s (epoch %d); its execution ends here", work.task_id, work.epoch
+            )
+            running.handed_over = True
+            if running.log is not None:
+                running.log.lost = True
+            running.task.cancel()
 
     def start(self, work: Work) -> None:
         """Run work that is already leased to this worker."""
@@ -220,6 +245,7 @@ class Worker:
         running = self._running.get(work.task_id)
         if running is not None:
             running.log = events
+            running.letting_go = work.kind == "cancel"
         try:
             if work.kind == "cancel":
                 await self._cancel(work, events, stored)
@@ -283,8 +309,10 @@ class Worker:
                 await events.enqueue_event(failed(f"The agent failed: {type(error).__name__}: {error}"))
         finally:
             current_steps.reset(token)
-        if running is not None and running.handed_over:
-            return
+        if running is not None:
+            if running.handed_over:
+                return
+            running.letting_go = True
         await self._let_go(work, events)
 
     async def _let_go(self, work: Work, events: TaskLog) -> None:

@@ -97,3 +97,62 @@ async def test_a_slow_reader_is_held_a_bounded_number_of_events_and_misses_none(
     async for batch in batches:
         seen += [e.generation for e in batch]
     assert seen == list(range(1, 601))
+
+
+async def test_a_slow_reader_is_held_a_bounded_number_of_bytes_too(store: SqliteStore) -> None:
+    ear = SqliteBus(store).subscribe("t", "c")
+    readers = ear._readers
+    readers.tell("t", Wake([LoggedEvent(1, b"x" * 5_000_000, 2, 0.0, 1)]))
+    one = await ear.next(1)
+    assert one is not None
+    assert len(one.events) == 1
+    for n in range(2, 100):
+        readers.tell("t", Wake([LoggedEvent(n, b"x" * 100_000, 2, 0.0, 1)]))
+        assert sum(len(event.body) for event in ear._held) <= 1 << 20
+    assert await ear.next(1) == Wake()
+
+
+@pytest.fixture
+async def other(store: SqliteStore, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """The same file as another process has it."""
+    other = SqliteStore(f"sqlite:///{tmp_path}/r.db")
+    await other.open()
+    yield other
+    await other.close()
+
+
+async def test_an_executor_that_returns_without_ending_is_heard_in_another_process_at_once(
+    store: SqliteStore, other: SqliteStore
+) -> None:
+    work = await running(store)
+    bus = SqliteBus(other)
+    batches = Reader(other, bus).follow("t", 0, ear=bus.subscribe("t", "c"), work=1)
+    await log(store, work, 1, 2)
+    assert [e.generation for e in await asyncio.wait_for(anext(batches), 3)] == [1]
+    ending = asyncio.ensure_future(anext(batches, None))
+    await asyncio.sleep(0.1)
+    assert not ending.done()
+    assert (await store.finish("t", work.epoch, 1)).done
+    assert await asyncio.wait_for(ending, 0.5) is None
+
+
+async def test_more_events_of_another_process_than_are_read_at_once_are_all_heard_without_another_commit(
+    store: SqliteStore, other: SqliteStore
+) -> None:
+    work = await running(store)
+    ear = SqliteBus(other).subscribe("t", "c")
+    heard = 0
+    states = [2] * 700
+    for n in range(8):
+        store.append(Append("t", work.epoch, 1, 1 + n * 700, [NewEvent(b"{}", s) for s in states]))
+    tells = ear._readers.tell
+
+    def count(task_id: str, wake: Wake) -> None:
+        nonlocal heard
+        heard += len(wake.events)
+        tells(task_id, wake)
+
+    ear._readers.tell = count  # type: ignore[method-assign]
+    async with asyncio.timeout(3):
+        while heard < 5600:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from parley_runtime.bus import Wake
 from parley_runtime.store import LoggedEvent
 
-_HELD = 256
-"""Events a slow reader may have waiting; beyond it hears only that there is more."""
+_HELD, _HELD_BYTES = 256, 1 << 20
+"""Events, and bytes of them, that a slow reader may have waiting; beyond it hears only that there is more."""
 
 
 class Readers:
@@ -51,25 +51,25 @@ class Readers:
 class Ear:
     """See parley_runtime.bus.Subscription."""
 
-    __slots__ = ("_held", "_lost", "_readers", "_task", "_task_id", "_waiter")
+    __slots__ = ("_bytes", "_held", "_lost", "_readers", "_task", "_task_id", "_waiter")
 
     def __init__(self, readers: Readers, task_id: str) -> None:
         self._readers = readers
         self._task_id = task_id
         self._held: list[LoggedEvent] = []
+        self._bytes = 0
         self._task = Wake().task
         self._lost = False
         self._waiter: asyncio.Future[None] | None = None
 
     def hear(self, wake: Wake) -> None:
-        if len(self._held) + len(wake.events) > _HELD:
-            self._held.clear()
-            self._task, self._lost = None, True
-        elif not self._lost:
+        if not self._lost:
             self._held.extend(wake.events)
+            self._bytes += sum(len(event.body) for event in wake.events)
             self._task = wake.task
-        if not wake.events:
-            self._lost = True
+        many = len(self._held) > _HELD or (self._bytes > _HELD_BYTES and len(self._held) > 1)
+        if many or not wake.events:
+            self._held, self._bytes, self._task, self._lost = [], 0, None, True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -86,7 +86,7 @@ class Ear:
             if not self._held and not self._lost:
                 return None
         wake = Wake() if self._lost else Wake(self._held, self._task)
-        self._held, self._task, self._lost = [], None, False
+        self._held, self._bytes, self._task, self._lost = [], 0, None, False
         return wake
 
     def close(self) -> None:

@@ -31,10 +31,12 @@ class SqliteBus:
     def status(self) -> str:
         return ""
 
-    def _others_committed(self, events: Sequence[tuple[str, LoggedEvent]]) -> None:
+    def _others_committed(self, events: Sequence[tuple[str, LoggedEvent | None]]) -> None:
         batches: dict[str, list[LoggedEvent]] = defaultdict(list)
         for task_id, event in events:
-            if task_id in self._readers:
+            if task_id in self._readers and event is not None:
                 batches[task_id].append(event)
         for task_id, batch in batches.items():
             self._readers.tell(task_id, Wake(batch))
+        for task_id in {task_id for task_id, event in events if event is None}:
+            self._readers.tell(task_id, Wake())

@@ -41,5 +41,5 @@ class SqliteQueue:
     def status(self) -> str:
         return ""
 
-    def _others_committed(self, _: Sequence[tuple[str, LoggedEvent]]) -> None:
+    def _others_committed(self, _: Sequence[tuple[str, LoggedEvent | None]]) -> None:
         self.nudge()

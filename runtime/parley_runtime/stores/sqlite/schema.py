@@ -108,6 +108,12 @@ CREATE TABLE outbox(
 CREATE INDEX outbox_due ON outbox(not_before) WHERE state = 0;
 CREATE INDEX outbox_order ON outbox(task_id, config_id, id);
 """,
+    """
+CREATE TABLE parked(
+  seq INTEGER PRIMARY KEY,
+  task_id TEXT NOT NULL
+);
+""",
 )
 
 FIND_MESSAGE = "SELECT digest, task_id, generation, number FROM message WHERE owner = ? AND message_id = ?"
@@ -137,6 +143,9 @@ NEXT_EPOCH = "UPDATE task SET epoch = epoch + 1 WHERE id = ? RETURNING epoch, ow
 CANCELS_OF = """SELECT c.task_id, c.number, t.epoch, t.owner, t.context_id FROM work c JOIN task t ON t.id = c.task_id
  WHERE c.state = 0 AND c.kind = 'cancel'
  AND EXISTS(SELECT 1 FROM work r WHERE r.task_id = c.task_id AND r.state = 1 AND r.worker = ?)"""
+
+HELD = """SELECT w.task_id, t.epoch FROM work w JOIN task t ON t.id = w.task_id
+ WHERE w.state = 1 AND w.worker = ?"""
 
 REGISTER = (
     "INSERT INTO worker VALUES(?, ?, ?) ON CONFLICT(id) DO UPDATE SET lease_until = excluded.lease_until"
@@ -176,8 +185,15 @@ SNAPSHOT = "SELECT generation, body FROM snapshot WHERE task_id = ?"
 TAIL = "SELECT body, message FROM event WHERE task_id = ? AND generation > ? ORDER BY generation"
 EVENTS = """SELECT generation, body, state, at, work FROM event WHERE task_id = ? AND generation > ?
  ORDER BY generation LIMIT ?"""
-NEW_EVENTS = """SELECT seq, task_id, generation, body, state, at, work FROM event WHERE seq > ? ORDER BY seq LIMIT 2000"""
+NEW_EVENTS = (
+    """SELECT seq, task_id, generation, body, state, at, work FROM event WHERE seq > ? ORDER BY seq LIMIT ?"""
+)
 LAST_SEQ = "SELECT ifnull(max(seq), 0) FROM event"
+# Work that ended without an event: readers in other processes learn of it here.
+ADD_PARKED = "INSERT INTO parked(task_id) VALUES(?)"
+NEW_PARKED = "SELECT seq, task_id FROM parked WHERE seq > ? ORDER BY seq"
+LAST_PARKED = "SELECT ifnull(max(seq), 0) FROM parked"
+DROP_PARKED = "DELETE FROM parked WHERE seq < (SELECT max(seq) FROM parked) - 1000"
 WORK_HISTORY = """SELECT number, kind, version, worker, attempt, accepted, started, ended, traceparent FROM work
  WHERE task_id = ? ORDER BY accepted"""
 TAKEOVERS = "SELECT epoch, worker, at FROM takeover WHERE task_id = ? ORDER BY epoch"

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import time
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from parley_core.database import connect, migrate, sqlite_path
@@ -44,12 +44,20 @@ _POLL_IDLE = 0.02
 _IDLE_AFTER = 2.0
 _ASIDE = 0.25
 
+_PROBE = 10.0
+"""Seconds between tries whether the file takes a write, for `ping`."""
+_MARK = 0x5061726C
+"""SQLite's application_id of our files. Writing it again is a write that changes nothing."""
+_LOOKED_AT = 2000
+"""New events of other processes read at once."""
+
 _CHECKPOINT = 5.0
 """Seconds between copies of the write-ahead log into the file. The log begins anew after each, and the first commit then
 waits for the disk on the event loop: often would be felt."""
 
-ChangeListener = Callable[[Sequence[tuple[str, LoggedEvent]]], None]
-"""Hears of commits by other processes, with their new events if anybody wants them."""
+ChangeListener = Callable[[Sequence[tuple[str, LoggedEvent | None]]], None]
+"""Hears of commits by other processes, with their new events if anybody wants them; None: the task's work ended
+without an event."""
 
 
 class SqliteStore:
@@ -69,7 +77,9 @@ class SqliteStore:
         self._listeners: list[ChangeListener] = []
         self._wants_events: Callable[[], bool] = lambda: False
         self._data_version = -1
-        self._cursor = 0
+        self._cursor = self._parked = 0
+        self._behind = False
+        self._probe_at = 0.0
         self._active_at = time.monotonic()
 
     async def open(self) -> None:
@@ -81,7 +91,7 @@ class SqliteStore:
             "PRAGMA wal_autocheckpoint=0"
         )  # a checkpoint waits for the disk; the other thread does it
         self._eager = eager
-        self._cursor = eager.execute(schema.LAST_SEQ).fetchone()[0]
+        self._skip(eager)
         patient = Lane(
             connect(self._path), name="parley-store-write", writes=True, idle=self._aside, tick=_ASIDE
         )
@@ -114,6 +124,9 @@ class SqliteStore:
 
     async def ping(self) -> None:
         await self.read(lambda c: c.execute("SELECT 1 FROM task LIMIT 1").fetchone())
+        if time.monotonic() >= self._probe_at:
+            await self.write(lambda c: c.execute(f"PRAGMA application_id={_MARK}").fetchone())
+            self._probe_at = time.monotonic() + _PROBE
 
     # -- accepting
 
@@ -172,6 +185,9 @@ class SqliteStore:
 
         return await self.write(work)
 
+    async def held(self, worker: str) -> Mapping[str, int]:
+        return dict(await self.read(lambda c: c.execute(schema.HELD, (worker,)).fetchall()))
+
     def append(self, append: Append) -> "Future[Appended]":
         return self.write(lambda c: writing.append(c, append, time.time()))
 
@@ -181,6 +197,7 @@ class SqliteStore:
             if head is None or head[5] != epoch:
                 return Parked(False)
             c.execute(schema.END_WORK, (time.time(), task_id, number))
+            c.execute(schema.ADD_PARKED, (task_id,))
             if refusal:
                 c.execute(schema.SET_REFUSAL, (refusal, task_id))
             return Parked(True, bool(c.execute(schema.BUSY, (task_id,)).fetchone()[0]))
@@ -264,7 +281,7 @@ class SqliteStore:
         now = time.monotonic()
         try:
             version = self._eager.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._data_version:
+            if version != self._data_version or self._behind:
                 first, self._data_version = self._data_version == -1, version
                 if not first and self._listeners:
                     self._active_at = now
@@ -273,19 +290,27 @@ class SqliteStore:
                         listener(events)
         except sqlite3.OperationalError as error:
             log.warning("the store %s could not be looked at: %s", self._path, error)
-        self._poll = self._loop.call_later(
-            _POLL_BUSY if now - self._active_at < _IDLE_AFTER else _POLL_IDLE, self._look
-        )
+        pause = _POLL_BUSY if now - self._active_at < _IDLE_AFTER else _POLL_IDLE
+        self._poll = self._loop.call_later(0.0 if self._behind else pause, self._look)
 
-    def _new_events(self, c: sqlite3.Connection) -> list[tuple[str, LoggedEvent]]:
+    def _new_events(self, c: sqlite3.Connection) -> list[tuple[str, LoggedEvent | None]]:
+        self._behind = False
         if not self._wants_events():
-            self._cursor = c.execute(schema.LAST_SEQ).fetchone()[0]
+            self._skip(c)
             return []
-        events = []
-        for seq, task_id, *rest in c.execute(schema.NEW_EVENTS, (self._cursor,)):
+        events: list[tuple[str, LoggedEvent | None]] = []
+        for seq, task_id, *rest in c.execute(schema.NEW_EVENTS, (self._cursor, _LOOKED_AT)):
             self._cursor = seq
             events.append((task_id, LoggedEvent(*rest)))
+        self._behind = len(events) == _LOOKED_AT
+        for seq, task_id in c.execute(schema.NEW_PARKED, (self._parked,)):
+            self._parked = seq
+            events.append((task_id, None))
         return events
+
+    def _skip(self, c: sqlite3.Connection) -> None:
+        self._cursor = c.execute(schema.LAST_SEQ).fetchone()[0]
+        self._parked = c.execute(schema.LAST_PARKED).fetchone()[0]
 
     # -- on the patient thread
 
@@ -297,6 +322,7 @@ class SqliteStore:
                 self._renew_at = time.monotonic() + lease[2] / 3
             if time.monotonic() >= self._checkpoint_at:
                 self._checkpoint_at = time.monotonic() + _CHECKPOINT
+                c.execute(schema.DROP_PARKED)
                 c.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.DatabaseError as error:
             log.warning("the store %s did not take a renewal or checkpoint: %s", self._path, error)
