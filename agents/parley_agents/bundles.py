@@ -2,8 +2,7 @@
 as signed URLs of content-addressed blobs."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 from a2a.types.a2a_pb2 import Part
@@ -11,8 +10,10 @@ from google.protobuf.json_format import MessageToDict
 
 from parley_agents.artifacts import GIT_BUNDLE
 from parley_agents.settings import AgentSettings
-from parley_core.blobs import BlobError, BlobStore, UrlSigner, digest_in, digest_of, load_key
-from parley_core.errors import ConfigurationError, Unavailable
+from parley_core.bloblinks import UrlSigner, digest_in, key_file, load_key
+from parley_core.blobs import BlobError, BlobMissing, BlobStore, digest_of, put_bytes, read_bytes
+from parley_core.blobstores import blob_store
+from parley_core.errors import Unavailable
 from parley_core.guardedhttp import guarded_client
 from parley_core.urlguard import UrlGuard
 
@@ -50,10 +51,10 @@ class Exchange:
         guard = UrlGuard(settings.blob_allow, option="PARLEY_BLOB_ALLOW")
         if not settings.blobs or not settings.blob_url:
             return cls(guard=guard, max_bytes=settings.max_bundle)
-        store = BlobStore(settings.blobs, limit=settings.max_bundle)
+        key = load_key(key_file(settings.blobs, settings.blob_key_file))
         return cls(
-            store,
-            UrlSigner(load_key(key_file(settings)), settings.blob_url),
+            blob_store(settings.blobs),
+            UrlSigner(key, settings.blob_url),
             own_url=settings.blob_url,
             inline_limit=settings.inline_limit,
             max_bytes=settings.max_bundle,
@@ -71,7 +72,8 @@ class Exchange:
             )
         if self._store is None or self._signer is None or len(data) <= self._inline_limit:
             return Part(raw=data, media_type=media_type, filename=filename)
-        url = self._signer.sign(await self._store.put(data), lifetime=URL_LIFETIME)
+        blob = await put_bytes(self._store, data, limit=self._max_bytes)
+        url = self._signer.sign(blob.digest, lifetime=URL_LIFETIME)
         return Part(url=url, media_type=media_type, filename=filename)
 
     async def bytes_of(self, part: Part) -> bytes:
@@ -96,11 +98,11 @@ class Exchange:
     async def _fetch(self, url: str) -> bytes:
         digest = digest_in(url)
         own = bool(self._own) and url.startswith(self._own + "/")
-        if own and digest and self._store and self._signer:
-            query = parse_qs(urlsplit(url).query)
-            expires, signature = (query.get(name, [""])[0] for name in ("expires", "signature"))
-            if self._signer.verify(digest, expires, signature) and await self._store.has(digest):
-                return await self._store.get(digest)
+        if self._store and self._signer and (mine := self._signer.digest_of_own(url)):
+            try:
+                return await read_bytes(self._store, mine, limit=self._max_bytes)
+            except BlobMissing:
+                pass  # another store under the same key may have it
         data = await self._download(url, own)
         if digest and digest_of(data) != digest:
             raise BlobError(f"what {_origin(url)} sent is not blob {digest[:12]}")
@@ -128,16 +130,6 @@ class Exchange:
     async def bundle_part(self, commit: str, bundle: bytes) -> Part:
         """The part that carries a commit, named `<commit>.bundle`."""
         return await self.part(bundle, GIT_BUNDLE, f"{commit}.bundle")
-
-
-def key_file(settings: AgentSettings) -> Path:
-    """Where the key that signs blob URLs is. Raises ConfigurationError when nothing says so."""
-    if settings.blob_key_file:
-        return settings.blob_key_file
-    place = settings.blobs.removeprefix("file://")
-    if "://" in place:
-        raise ConfigurationError("set PARLEY_BLOB_KEY_FILE: blobs outside of this machine need a key file")
-    return Path(place).parent / "blob.key"
 
 
 def data_of(part: Part) -> Mapping[str, object] | None:

@@ -21,7 +21,7 @@ class AgentSettings(BaseSettings):
     """Where caches live: `envs/` holds prepared test environments."""
 
     blobs: str = ""
-    """fsspec URL of the folder for large parts; empty: everything travels inside messages."""
+    """Where large parts are kept, a folder or s3://…; empty: everything travels inside messages."""
     blob_url: str = ""
     """Where `blob_routes` of that folder are reachable for the other agents."""
     blob_key_file: Path | None = None

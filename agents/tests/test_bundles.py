@@ -13,10 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from parley_agents.bundles import Exchange, data_of, key_file
+from parley_agents.bundles import Exchange, data_of
 from parley_agents.settings import AgentSettings
-from parley_core.blobs import BlobError, BlobStore, UrlSigner, blob_routes, load_key
-from parley_core.errors import ConfigurationError, Unavailable
+from parley_core.bloblinks import UrlSigner, key_file, load_key
+from parley_core.blobroutes import read_route
+from parley_core.blobs import BlobError, put_bytes
+from parley_core.blobstores import blob_store
+from parley_core.errors import Unavailable
 from parley_core.urlguard import UrlGuard, UrlRefused
 
 LARGE = b"x" * 300_000
@@ -33,8 +36,12 @@ async def settings(tmp_path: Path) -> AsyncIterator[AgentSettings]:
     app = Starlette(routes=[Route("/wrong/parley/v1/blobs/{digest}", wrong)])
     async with serving(app) as url:
         found = AgentSettings(blobs=str(blobs), blob_url=url)
-        app.router.routes += blob_routes(BlobStore(str(blobs)), load_key(key_file(found)))
+        app.router.routes.append(read_route(blob_store(found.blobs), _signer(found)))
         yield found
+
+
+def _signer(settings: AgentSettings) -> UrlSigner:
+    return UrlSigner(load_key(key_file(settings.blobs, None)), settings.blob_url)
 
 
 async def test_small_parts_travel_inside_and_large_ones_by_signed_url(settings: AgentSettings) -> None:
@@ -67,10 +74,9 @@ async def test_forged_expired_changed_and_oversized_parts_are_refused(settings: 
     part = await exchange.part(LARGE, "text/x-diff", "b")
     with pytest.raises(BlobError, match="403"):
         await exchange.bytes_of(Part(url=part.url[:-1] + ("0" if part.url[-1] != "0" else "1")))
-    digest = await BlobStore(settings.blobs).put(LARGE)
-    signer = UrlSigner(load_key(key_file(settings)), settings.blob_url)
+    blob = await put_bytes(blob_store(settings.blobs), LARGE)
     with pytest.raises(BlobError, match="403"):
-        await exchange.bytes_of(Part(url=signer.sign(digest, lifetime=-5)))
+        await exchange.bytes_of(Part(url=_signer(settings).sign(blob.digest, lifetime=-5)))
     elsewhere = Exchange(guard=UrlGuard([ip_network("127.0.0.1/32")]))
     with pytest.raises(BlobError, match="is not blob"):
         await elsewhere.bytes_of(Part(url=part.url.replace("/parley/", "/wrong/parley/")))
@@ -88,11 +94,6 @@ async def test_a_url_into_the_inside_or_to_nowhere_is_an_error_that_says_so() ->
             await Exchange().bytes_of(Part(url=url))
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         await Exchange(own_url="http://127.0.0.1:1").bytes_of(Part(url="http://127.0.0.1:1/x"))
-
-
-def test_blobs_elsewhere_need_a_key_file() -> None:
-    with pytest.raises(ConfigurationError, match="PARLEY_BLOB_KEY_FILE"):
-        key_file(AgentSettings(blobs="s3://bucket/blobs"))
 
 
 def test_whole_numbers_of_a_data_part_are_integers_again() -> None:

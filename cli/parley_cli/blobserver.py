@@ -25,7 +25,9 @@ async def serve(home: Home, url: str) -> None:
     import uvicorn
     from starlette.applications import Starlette
 
-    from parley_core.blobs import BlobStore, blob_routes, load_key
+    from parley_core.bloblinks import UrlSigner, load_key
+    from parley_core.blobroutes import read_route
+    from parley_core.blobstores import blob_store
     from parley_core.hostguard import HostGuard, allowed_hosts
 
     class Server(uvicorn.Server):
@@ -35,8 +37,8 @@ async def serve(home: Home, url: str) -> None:
 
     address = url.removeprefix("http://")
     host, _, port = address.rpartition(":")
-    store, key = BlobStore(str(folder(home))), load_key(home.root / "blob.key")
-    app: Any = HostGuard(Starlette(routes=list(blob_routes(store, key))), allowed_hosts(address))
+    route = read_route(blob_store(str(folder(home))), UrlSigner(load_key(home.root / "blob.key")))
+    app: Any = HostGuard(Starlette(routes=[route]), allowed_hosts(address))
     config = uvicorn.Config(
         app, host=host, port=int(port), log_config=None, access_log=False, lifespan="off", server_header=False
     )

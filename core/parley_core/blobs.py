@@ -1,39 +1,88 @@
-"""Content-addressed blobs: stored once under their SHA-256, checked when read, lent by signed URLs.
+"""The blob store port: large content, stored once under its SHA-256, streamed both ways.
 
-Any fsspec file system holds them (a folder, S3, GCS …). A URL is signed for one blob and a time, so that
-agents hand each other large parts by reference without sharing credentials. Needs nothing from who serves
-them but the routes of `blob_routes`.
+Guarantees every backend gives:
+- *Whole or not at all*: a blob can be seen only when all of it is stored; a `put` that fails or is cut off leaves
+  nothing that can be read.
+- *Named by content*: the same content is one blob, however often it is put. It belongs to nobody.
+- *Flat memory*: a few MiB a call, whatever the size.
+- *Kept while used*: putting or touching a blob makes it young again; only `older_than` and `delete` end it.
 """
 
 import asyncio
 import hashlib
-import hmac
-import os
 import re
-import secrets
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
 
-import fsspec
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from parley_core.errors import ParleyError, Unavailable
 
-from parley_core.errors import ConfigurationError, ParleyError
-
-LIMIT = 512 * 1024 * 1024
+LIMIT = 1024**3
 """Bytes a single blob may have, unless told otherwise."""
-
-PATH = "/parley/v1/blobs"
+CHUNK = 1024 * 1024
+"""Bytes a backend reads at a time."""
 
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
 
 
 class BlobError(ParleyError):
-    """A blob is missing, too large, damaged, or its URL is not valid (any more)."""
+    """A blob cannot be had as asked, and asking again would not help."""
+
+
+class BlobMissing(BlobError):
+    """There is no such blob (any more)."""
+
+
+class BlobTooLarge(BlobError):
+    """The content has more bytes than allowed."""
+
+
+class BlobDamaged(BlobError):
+    """The content is not what its name says."""
+
+
+class BlobsRefused(Unavailable):
+    """The place for blobs cannot be used as configured: no such bucket, no permission. Its operator can mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A stored blob: its digest, its bytes, and when it was last put or touched (seconds)."""
+
+    digest: str
+    size: int
+    touched: float
+
+
+class BlobStore(Protocol):
+    """See the module's text. All methods may raise Unavailable, and BlobsRefused, which is one; every method that
+    takes a digest raises BlobError when it is not 64 lower-case hex digits."""
+
+    async def open(self) -> None:
+        """See that the place can be used. Raises ConfigurationError when it cannot be as configured."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+    async def put(self, chunks: AsyncIterable[bytes], *, limit: int = LIMIT, digest: str = "") -> Blob:
+        """Store what `chunks` gives. Raises BlobTooLarge beyond `limit` bytes, BlobDamaged when `digest` is given
+        and is another than the content's, and whatever `chunks` raises."""
+
+    async def stat(self, digest: str) -> Blob | None:
+        """What is known of a blob; None when there is none."""
+
+    def read(self, digest: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes from `start` up to `end` (not included), not checked against the digest (see `verified`).
+        Raises BlobMissing."""
+
+    async def touch(self, digest: str) -> bool:
+        """Make a blob young again; False when there is none."""
+
+    async def delete(self, digest: str) -> bool:
+        """Remove a blob; False when there was none."""
+
+    def older_than(self, seconds: float) -> AsyncIterator[Blob]:
+        """The blobs that were neither put nor touched for so long. Removes what a put that was cut off left."""
 
 
 def digest_of(data: bytes) -> str:
@@ -41,152 +90,51 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class BlobStore:
-    """Blobs under one fsspec URL (`file:///var/parley/blobs`, `s3://bucket/blobs`, or a plain path)."""
-
-    def __init__(self, url: str, *, limit: int = LIMIT, options: dict[str, Any] | None = None) -> None:
-        """`limit` is the largest blob in bytes. Raises ConfigurationError for an address fsspec does not know."""
-        try:
-            self._files, self._root = fsspec.core.url_to_fs(url, **(options or {}))
-        except (ValueError, ImportError) as error:
-            raise ConfigurationError(f"{url!r} is not a place for blobs: {error}") from error
-        self.limit = limit
-
-    async def put(self, data: bytes) -> str:
-        """Store `data` (at once harmless if it is there already) and return its digest.
-
-        Raises BlobError when it is larger than the limit.
-        """
-        if len(data) > self.limit:
-            raise BlobError(f"{len(data)} bytes are more than the {self.limit} a blob may have")
-        digest = digest_of(data)
-        await asyncio.to_thread(self._put, digest, data)
-        return digest
-
-    async def get(self, digest: str) -> bytes:
-        """The blob's content. Raises BlobError when it is missing, too large or not what its name says."""
-        return await asyncio.to_thread(self._get, _checked(digest))
-
-    async def has(self, digest: str) -> bool:
-        """Whether the blob is there."""
-        return bool(await asyncio.to_thread(self._files.exists, self._place(_checked(digest))))
-
-    def _place(self, digest: str) -> str:
-        return f"{self._root}/{digest[:2]}/{digest[2:]}"
-
-    def _put(self, digest: str, data: bytes) -> None:
-        place = self._place(digest)
-        if self._files.exists(place) and self._files.size(place) == len(data):
-            return
-        self._files.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
-        # Under another name first: a reader never meets half a blob, two writers never mix.
-        draft = f"{place}.{secrets.token_hex(6)}"
-        self._files.pipe_file(draft, data)
-        self._files.mv(draft, place)
-
-    def _get(self, digest: str) -> bytes:
-        place = self._place(digest)
-        try:
-            size = self._files.size(place)
-            if size is not None and size > self.limit:
-                raise BlobError(f"blob {digest[:12]} has {size} bytes, more than the {self.limit} allowed")
-            data: bytes = self._files.cat_file(place)
-        except FileNotFoundError as error:
-            raise BlobError(f"blob {digest[:12]} is not here (any more)") from error
-        if digest_of(data) != digest:
-            raise BlobError(f"blob {digest[:12]} is damaged: its content does not match its name")
-        return data
-
-
-def _checked(digest: str) -> str:
+def checked(digest: str) -> str:
+    """The digest, if it is one. Raises BlobError."""
     if not _DIGEST.match(digest):
         raise BlobError("a blob is named by 64 lower-case hex digits")
     return digest
 
 
-class UrlSigner:
-    """Makes and checks signed URLs of blobs (HMAC-SHA256 over digest and expiry)."""
-
-    def __init__(self, key: bytes, base_url: str = "", *, clock: Callable[[], float] = time.time) -> None:
-        """`base_url` is where `blob_routes` are reachable. Raises ConfigurationError for a key under 16 bytes."""
-        if len(key) < 16:
-            raise ConfigurationError("the key that signs blob URLs needs at least 16 bytes")
-        self._key = key
-        self._base = base_url.rstrip("/")
-        self._clock = clock
-
-    def sign(self, digest: str, *, lifetime: float = 3600.0) -> str:
-        """A URL that reads this blob for `lifetime` seconds."""
-        expires = int(self._clock() + lifetime)
-        return (
-            f"{self._base}{PATH}/{_checked(digest)}?expires={expires}&signature={self._mac(digest, expires)}"
-        )
-
-    def verify(self, digest: str, expires: str, signature: str) -> bool:
-        """Whether the three came from `sign` with this key and the time is not over."""
-        if not expires.isascii() or not expires.isdigit() or len(expires) > 12:
-            return False
-        expected = self._mac(digest, int(expires))
-        return hmac.compare_digest(expected.encode(), signature.encode()) and int(expires) >= self._clock()
-
-    def _mac(self, digest: str, expires: int) -> str:
-        return hmac.new(self._key, f"parley-blob\n{digest}\n{expires}".encode(), hashlib.sha256).hexdigest()
+def is_digest(text: str) -> bool:
+    """Whether a blob can have this name."""
+    return _DIGEST.match(text) is not None
 
 
-def digest_in(url: str) -> str:
-    """The digest a blob URL names, or "" when it is not a blob URL of Parley's."""
-    head, _, last = urlsplit(url).path.rpartition("/")
-    return last if head.endswith(PATH) and _DIGEST.match(last) else ""
+async def put_bytes(store: BlobStore, data: bytes, *, limit: int = LIMIT) -> Blob:
+    """Store what is in memory already."""
+
+    async def once() -> AsyncIterator[bytes]:
+        yield data
+
+    return await store.put(once(), limit=limit)
 
 
-def blob_routes(store: BlobStore, key: bytes) -> list[Route]:
-    """`GET /parley/v1/blobs/{digest}?expires&signature` for an ASGI app. 403 for a bad or expired signature,
-    404 for a blob that is not here; what is not signed for learns nothing of what exists."""
-    signer = UrlSigner(key)
-
-    async def read(request: Request) -> Response:
-        query = parse_qs(request.url.query)
-        digest = request.path_params["digest"]
-        expires, signature = (query.get(name, [""])[0] for name in ("expires", "signature"))
-        if not signer.verify(digest, expires, signature):
-            return JSONResponse({"error": "this link is not valid (any more): ask for a new one"}, 403)
-        try:
-            data = await store.get(digest)
-        except BlobError as error:
-            return JSONResponse({"error": str(error)}, 404)
-        return Response(
-            data,
-            media_type="application/octet-stream",
-            headers={
-                "ETag": f'"{digest}"',
-                "Cache-Control": "private, immutable",
-                "X-Content-Type-Options": "nosniff",
-            },
-        )
-
-    return [Route(PATH + "/{digest}", read, methods=["GET"])]
+async def read_bytes(store: BlobStore, digest: str, *, limit: int) -> bytes:
+    """All of a blob, checked. Raises BlobMissing, BlobTooLarge when it has more than `limit` bytes, BlobDamaged."""
+    data = bytearray()
+    async for chunk in verified(store, digest):
+        data += chunk
+        if len(data) > limit:
+            raise BlobTooLarge(f"blob {digest[:12]} has more than the {limit} bytes allowed here")
+    return bytes(data)
 
 
-def load_key(path: Path) -> bytes:
-    """The signing key kept in `path` (32 bytes as hex), made on first use, readable by its owner alone.
-
-    Several processes may start on one path at once: all get the same key.
-    """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+async def verified(store: BlobStore, digest: str) -> AsyncGenerator[bytes, None]:
+    """A blob in chunks, checked on the way: the last is given only when the whole is what its name says.
+    Raises BlobMissing, BlobDamaged."""
+    found, held = hashlib.sha256(), b""
+    chunks = store.read(digest)
     try:
-        key = bytes.fromhex(path.read_text().strip())
-    except ValueError:
-        key = b""
-    if len(key) < 16:
-        raise ConfigurationError(f"{path} does not hold a key: remove it and start again")
-    return key
+        async for chunk in chunks:
+            if held:
+                yield held
+            await asyncio.to_thread(found.update, chunk)  # a MiB takes a millisecond
+            held = chunk
+    finally:
+        await chunks.aclose()
+    if found.hexdigest() != digest:
+        raise BlobDamaged(f"blob {digest[:12]} is damaged: its content does not match its name")
+    if held:
+        yield held

@@ -1,81 +1,117 @@
-"""Blobs are what their name says, and a URL reads one blob for a time."""
+"""What is particular to blobs in a folder, and to addresses. (The contract is tested on all backends elsewhere.)"""
 
-import threading
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
-from starlette.applications import Starlette
 
-from parley_core.blobs import BlobError, BlobStore, UrlSigner, blob_routes, digest_in, digest_of, load_key
+from parley_core.blobs import BlobDamaged, BlobsRefused, digest_of, put_bytes, read_bytes, verified
+from parley_core.blobstores import blob_store
+from parley_core.blobstores.file import FileBlobs
 from parley_core.errors import ConfigurationError
 
-KEY = b"k" * 32
+
+def file_of(folder: Path, digest: str) -> Path:
+    return folder / digest[:2] / digest[2:]
 
 
-@pytest.mark.parametrize("scheme", ["", "file://", "memory://"])
-async def test_a_blob_comes_back_under_the_digest_of_its_content(tmp_path: Path, scheme: str) -> None:
-    store = BlobStore(f"{scheme}{tmp_path}/blobs")
-    digest = await store.put(b"hello")
-    assert digest == digest_of(b"hello") == await store.put(b"hello")
-    assert await store.get(digest) == b"hello"
-    assert await store.has(digest)
-    assert not await store.has("0" * 64)
+async def test_a_damaged_blob_is_noticed_before_its_end_and_mended_by_putting_it_again(
+    tmp_path: Path,
+) -> None:
+    store, data = FileBlobs(tmp_path), os.urandom(3_000_000)
+    digest = (await put_bytes(store, data)).digest
+    for wrong in (data[:-1] + b"?", data[:-1], b""):
+        file_of(tmp_path, digest).write_bytes(wrong)
+        given: list[bytes] = []
+        with pytest.raises(BlobDamaged, match="damaged"):
+            await _read_into(given, verified(store, digest))
+        assert sum(map(len, given)) < len(data)
+    await put_bytes(store, data)
+    assert await read_bytes(store, digest, limit=len(data)) == data
 
 
-async def test_damaged_missing_large_and_oddly_named_blobs_are_refused(tmp_path: Path) -> None:
-    store = BlobStore(str(tmp_path), limit=10)
-    digest = await store.put(b"hello")
-    (tmp_path / digest[:2] / digest[2:]).write_bytes(b"HELLO")
-    with pytest.raises(BlobError, match="damaged"):
-        await store.get(digest)
-    (tmp_path / digest[:2] / digest[2:]).write_bytes(b"hello" * 3)
-    with pytest.raises(BlobError, match="more than"):
-        await store.get(digest)
-    with pytest.raises(BlobError, match="not here"):
-        await store.get("0" * 64)
-    with pytest.raises(BlobError, match="hex digits"):
-        await store.get("../../etc/passwd")
-    with pytest.raises(BlobError, match="more than"):
-        await store.put(b"x" * 11)
-    with pytest.raises(ConfigurationError, match="not a place"):
-        BlobStore("nosuchscheme://x")
+async def _read_into(given: list[bytes], chunks: AsyncIterator[bytes]) -> None:
+    async for chunk in chunks:
+        given.append(chunk)
 
 
-async def test_a_signed_url_reads_its_blob_until_it_expires(tmp_path: Path) -> None:
-    now = [1000.0]
-    store = BlobStore(str(tmp_path))
-    digest = await store.put(b"hello")
-    url = UrlSigner(KEY, "http://blobs/").sign(digest, lifetime=60)
-    assert digest_in(url) == digest
-    app = Starlette(routes=list(blob_routes(store, KEY)))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://blobs") as client:
-        answer = await client.get(url)
-        assert (answer.status_code, answer.content) == (200, b"hello")
-        assert (await client.get(url.replace("signature=", "signature=0"))).status_code == 403
-        assert (await client.get(url.replace(digest, "0" * 64))).status_code == 403
-        assert (await client.get(url.split("?")[0])).status_code == 403
-        assert (await client.get(url.replace("expires=", "expires=9"))).status_code == 403
-        assert (await client.get(UrlSigner(KEY).sign(digest, lifetime=-1))).status_code == 403
-        assert (await client.get(UrlSigner(KEY).sign("0" * 64))).status_code == 404
-    signer = UrlSigner(KEY, clock=lambda: now[0])
-    parts = httpx.URL(signer.sign(digest, lifetime=60)).params
-    assert signer.verify(digest, parts["expires"], parts["signature"])
-    now[0] += 61
-    assert not signer.verify(digest, parts["expires"], parts["signature"])
-    assert not signer.verify(digest, "²", parts["signature"])
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_key_is_made_once_even_by_many_at_once_and_is_private(tmp_path: Path) -> None:
-    keys: list[bytes] = []
-    threads = [threading.Thread(target=lambda: keys.append(load_key(tmp_path / "d/key"))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(keys)) == 1
-    assert len(keys[0]) == 32
-    assert (tmp_path / "d/key").stat().st_mode & 0o077 == 0
-    (tmp_path / "bad").write_text("no")
-    with pytest.raises(ConfigurationError, match="does not hold a key"):
-        load_key(tmp_path / "bad")
+_WRITER = """
+import asyncio, sys
+from parley_core.blobstores.file import FileBlobs
+
+async def endless():
+    while True:
+        yield b"x" * 100_000
+        print("more", flush=True)
+        await asyncio.sleep(0.01)
+
+asyncio.run(FileBlobs(sys.argv[1]).put(endless()))
+"""
+
+
+async def test_a_writer_that_is_killed_leaves_nothing_to_be_seen_and_its_draft_goes_in_a_day(
+    tmp_path: Path,
+) -> None:
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WRITER, str(tmp_path), stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    for _ in range(5):
+        assert await writer.stdout.readline() == b"more\n"
+    writer.kill()
+    await writer.wait()
+    store = FileBlobs(tmp_path)
+    (draft,) = files_in(tmp_path)
+    assert [blob async for blob in store.older_than(-60.0)] == []
+    assert draft.exists()
+    os.utime(draft, (time.time() - 25 * 3600,) * 2)
+    assert [blob async for blob in store.older_than(-60.0)] == []
+    assert not draft.exists()
+
+
+async def test_a_folder_is_made_when_it_is_needed_and_not_before(tmp_path: Path) -> None:
+    store = FileBlobs(tmp_path / "a/b")
+    await store.open()
+    assert [blob async for blob in store.older_than(0)] == []
+    assert os.listdir(tmp_path) == []
+    await put_bytes(store, b"x")
+    assert file_of(tmp_path / "a/b", digest_of(b"x")).stat().st_mode & 0o077 == 0
+
+
+async def test_a_place_that_cannot_be_used_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="not a folder"):
+        await FileBlobs(tmp_path / "file").open()
+    with pytest.raises(BlobsRefused, match="cannot be used"):
+        await put_bytes(FileBlobs(tmp_path / "file"), b"x")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "gopher://x", "file://", "file://host/x", "s3:///x", "s3://bucket?nonsense=1"]
+)
+def test_an_address_of_no_known_kind_is_refused_with_what_to_use(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"use file:///folder|use \?endpoint"):
+        blob_store(url)
+
+
+async def test_plain_paths_and_file_urls_name_the_same_folder(tmp_path: Path) -> None:
+    digest = (await put_bytes(blob_store(f"file://{tmp_path}/with%20space"), b"x")).digest
+    assert await blob_store(f"{tmp_path}/with space").stat(digest) is not None
+
+
+async def test_what_the_sender_raises_is_raised(tmp_path: Path) -> None:
+    async def gone() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        await FileBlobs(tmp_path).put(gone())
