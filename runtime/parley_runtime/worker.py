@@ -132,7 +132,7 @@ class Worker:
                 self.start(work)
             if taken.wait > 0:
                 return min(taken.wait, _LOOK_AGAIN)
-            if not taken.work:
+            if len(taken.work) < room:
                 self._queue.nothing()
                 break
         return _LOOK_AGAIN
@@ -157,7 +157,7 @@ class Worker:
             if ending or running.task.done() or held.get(work.task_id) == work.epoch:
                 continue
             log.warning(
-                "lost the lease of task %s (epoch %d); its execution ends here", work.task_id, work.epoch
+                "lost the lease of task %s (epoch %d); another worker has it, and its execution ends here", work.task_id, work.epoch
             )
             running.handed_over = True
             if running.log is not None:
