@@ -72,7 +72,7 @@ class Front(RequestHandler):
             ear.close()
             answer = await self._now(accepted.task_id)
         else:
-            fresh = accepted.work is not None and accepted.generation == 0
+            fresh = not accepted.duplicate and accepted.generation == 0
             answer = await self._outcome(accepted, ear, fresh)
         if isinstance(answer, pb.Task):
             return apply_history_length(answer, params.configuration)
@@ -92,7 +92,7 @@ class Front(RequestHandler):
             stored = await self._visible(accepted.task_id, None)
             return self._from_now(stored, params, work=accepted.number)
         start = after if after is not None else (0 if not params.message.task_id else accepted.generation)
-        fresh = accepted.work is not None and start == 0
+        fresh = not accepted.duplicate and accepted.generation == start == 0
         batches = self._reader.follow(accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh)
         return await opened(batches, ear, params.configuration)
 

@@ -40,7 +40,7 @@ def work(row: Any) -> Work:
         row["epoch"],
         row["attempt"],
         row["accepted"],
-        True,
+        row["generation"] > 0,
         row["priority"],
         row["expired"],
     )

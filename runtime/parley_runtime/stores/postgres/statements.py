@@ -81,13 +81,13 @@ WITH q AS (
 """
 _LEASE = """
 l AS (SELECT t.id FROM task t JOIN q ON q.task_id = t.id FOR UPDATE OF t SKIP LOCKED),
-k AS (UPDATE task t SET epoch = t.epoch + 1 FROM l WHERE t.id = l.id RETURNING t.id, t.epoch, t.owner, t.context_id),
+k AS (UPDATE task t SET epoch = t.epoch + 1 FROM l WHERE t.id = l.id RETURNING t.id, t.epoch, t.owner, t.context_id, t.generation),
 u AS (UPDATE queue SET worker = $1, held = now_s() FROM l WHERE queue.task_id = l.id),
 w AS (UPDATE work SET state = 1, worker = $1, attempt = work.attempt + 1, started = now_s() FROM q JOIN l ON l.id = q.task_id
   WHERE work.task_id = q.task_id AND work.number = q.number
   RETURNING work.task_id, work.number, work.kind, work.version, work.request, work.traceparent, work.attempt, work.accepted,
    work.priority, q.rank, coalesce(q.expired AND work.kind = 'message' AND work.attempt = 1, false) AS expired)
-SELECT w.*, k.epoch, k.owner, k.context_id FROM w JOIN k ON k.id = w.task_id ORDER BY w.priority DESC, w.rank, w.accepted
+SELECT w.*, k.epoch, k.owner, k.context_id, k.generation FROM w JOIN k ON k.id = w.task_id ORDER BY w.priority DESC, w.rank, w.accepted
 """
 TAKE += _LEASE
 TAKE_EXPIRED += _LEASE
@@ -208,7 +208,7 @@ UPDATE work w SET state = 1, worker = $1, attempt = w.attempt + 1, started = now
  WHERE q.worker = $1 AND q.task_id = w.task_id AND t.id = w.task_id
   AND (w.task_id, w.number) IN (SELECT * FROM unnest($2::text[], $3::int[])) AND w.state = 0
  RETURNING w.task_id, w.number, w.kind, w.version, w.request, w.traceparent, w.attempt, w.accepted, w.priority, w.rank,
-  false AS expired, t.epoch, t.owner, t.context_id
+  false AS expired, t.epoch, t.owner, t.context_id, t.generation
 """
 
 RENEW = """
