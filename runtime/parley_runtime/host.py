@@ -27,6 +27,7 @@ from parley_runtime.bindings.grpc import GrpcServer, start_grpc
 from parley_runtime.engines import engines_for
 from parley_runtime.front import Front
 from parley_runtime.pages import Pages
+from parley_runtime.payloads import payloads_for
 from parley_runtime.publisher import Publisher
 from parley_runtime.push.service import PushService
 from parley_runtime.settings import HostSettings, parse_listen
@@ -67,6 +68,7 @@ class AgentHost:
         self.engines = engines_for(s, self.card.name)
         self.store = self.engines.store
         self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
+        self.payloads = payloads_for(s)
         version = self.card.version
         self.worker = None
         if "worker" in s.role:
@@ -82,6 +84,7 @@ class AgentHost:
                 lease=s.lease,
                 max_attempts=s.max_attempts,
                 pushed=self.push.wake,
+                payloads=self.payloads,
             )
         self.front = Front(
             self.card,
@@ -93,8 +96,9 @@ class AgentHost:
             extended_card=extended_card,
             worker=self.worker,
             cancel_wait=s.cancel_wait,
+            payloads=self.payloads,
         )
-        self._pages = Pages(self.store, self._not_ready)
+        self._pages = Pages(self.store, self._not_ready, self.engines.status)
         self._inner = self._doors()
         hosts = allowed_hosts(s.listen, s.allowed_hosts)
         self.app: ASGIApp = HostGuard(self._inner, hosts)  # type: ignore[assignment,arg-type]
@@ -111,6 +115,7 @@ class AgentHost:
         routes: Sequence[BaseRoute] | None = getattr(self._executor, "routes", None)
         if routes:
             extra.append(Mount("/agent", routes=list(routes)))
+        public, owned = self.payloads.routes()
         return build_app(
             self.front,
             self._authenticator,
@@ -118,8 +123,8 @@ class AgentHost:
             healthz=self._pages.healthz,
             readyz=self._pages.readyz,
             metrics=self._pages.metrics,
-            owned=self._pages.owned,
-            extra=extra,
+            owned=[*self._pages.owned, *owned],
+            extra=[*extra, *public],
             lifespan=self._lifespan,
         )
 
@@ -130,6 +135,7 @@ class AgentHost:
         s = self.settings
         telemetry.start(self.card.name, self.id)
         await self.engines.open()
+        await self.payloads.open()
         begin = getattr(self._executor, "start", None)
         if begin is not None:
             await begin(self)
@@ -153,6 +159,7 @@ class AgentHost:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweeper().run())
             group.create_task(self.push.run())
+            group.create_task(self.payloads.clean())
             if self.worker is not None:
                 group.create_task(self.worker.run())
             if self._publisher is not None:
@@ -198,6 +205,7 @@ class AgentHost:
         if end is not None:
             await end()
         await self._authenticator.aclose()
+        await self.payloads.close()
         await self.engines.close()
         telemetry.stop()
 

@@ -13,6 +13,9 @@ TAKEOVERS = Counter("parley_lease_takeovers", "Executions begun again after thei
 QUEUE_DEPTH = Gauge("parley_queue_depth", "Work that nobody has taken", ["agent"])
 QUEUE_AGE = Gauge("parley_queue_oldest_seconds", "Age of the oldest work that nobody has taken", ["agent"])
 RUNNING = Gauge("parley_tasks_running", "Work under a lease", ["agent"])
+DEGRADED = Gauge(
+    "parley_engine_degraded", "1 while an engine is away and the store does its work, slower", ["engine"]
+)
 STREAM_LAG = Histogram(
     "parley_stream_lag_seconds",
     "From an event's commit to its being handed to a stream",

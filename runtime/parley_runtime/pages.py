@@ -1,7 +1,7 @@
 """What a host serves besides the protocol: health, readiness, metrics, and how a task went."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,16 +10,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from parley_core.errors import Unavailable
+from parley_runtime import metrics
 from parley_runtime.store import Store, TaskTrace
 from parley_runtime.task import fold
 
 
 class Pages:
-    """Handlers over a store. `not_ready` says why the host should get no new calls, or ""."""
+    """Handlers over a store. `not_ready` says why the host should get no new calls, or ""; `degraded` what is slower
+    than it should be, by engine."""
 
-    def __init__(self, store: Store, not_ready: Callable[[], str]) -> None:
+    def __init__(
+        self, store: Store, not_ready: Callable[[], str], degraded: Callable[[], Mapping[str, str]]
+    ) -> None:
         self._store = store
         self._not_ready = not_ready
+        self._degraded = degraded
         self.owned = [Route("/parley/v1/tasks/{id}/trace", self.trace)]
 
     async def healthz(self, request: Request) -> Response:
@@ -27,17 +32,22 @@ class Pages:
         return JSONResponse({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        """200 when store and registry are reachable and the host is not draining; else 503 with the reason."""
+        """200 when store and registry are reachable and the host is not draining; else 503 with the reason. What works,
+        but slower for now (a broker that is away), is in `degraded`."""
         reason = self._not_ready()
         if not reason:
             try:
                 await self._store.ping()
             except Unavailable as error:
                 reason = str(error)
-        return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
+        said = {"degraded": degraded} if (degraded := self._degraded()) else {}
+        return JSONResponse({"status": reason or "ready", **said}, 503 if reason else 200)
 
     async def metrics(self, request: Request) -> Response:
         """The process's metrics in Prometheus' text format."""
+        degraded = self._degraded()
+        for engine in ("queue", "bus"):
+            metrics.DEGRADED.labels(engine).set(engine in degraded)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     async def trace(self, request: Request) -> Response:

@@ -1,6 +1,7 @@
 """What a host can be told, by argument, by `PARLEY_…` in the environment, or left at its default."""
 
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -41,6 +42,10 @@ class HostSettings(BaseSettings):
     public_url: str = ""
     """How others reach this host, written into the published card; empty: the listen address."""
     store: str = "sqlite:///parley.db"
+    queue: str = ""
+    """Where workers hear of work: empty for the store's own means, or rocketmq://proxy:8081."""
+    bus: str = ""
+    """How events reach streams on other replicas: empty for the store's own means, or rocketmq://proxy:8081."""
     version: str = ""
     """Version of the agent; empty: the card's."""
     role: Annotated[tuple[Role, ...], NoDecode] = ("front", "worker")
@@ -58,6 +63,21 @@ class HostSettings(BaseSettings):
     cancel_wait: float = Field(default=10.0, gt=0)
     """How long CancelTask waits for the executor's answer before it returns the task as it is."""
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+
+    blobs: str = ""
+    """Where large parts are kept: a folder, file:///folder or s3://bucket/prefix?endpoint=…&region=…; empty: a folder
+    beside a SQLite store, and with any other store nowhere: then everything travels inside messages."""
+    blob_url: str = ""
+    """Where this host's blobs are read by signed URL; empty: the public URL."""
+    blob_key_file: Path | None = None
+    """File with the key (hex) that signs blob URLs, the same for all hosts of a place; empty: `blob.key` beside a local
+    blob folder."""
+    inline_limit: int = Field(default=256 * 1024, ge=1024)
+    """The largest part that travels inside a message or an event when there is a place for blobs."""
+    max_blob_bytes: int = Field(default=1024**3, ge=1024)
+    """The largest blob that is taken."""
+    blob_margin: float = Field(default=7 * 24 * 3600.0, ge=3600)
+    """A blob goes when it was not used for so long beyond the time for which ended tasks are kept."""
 
     auth_issuer: str = ""
     auth_audience: str = ""
