@@ -1,0 +1,46 @@
+"""pytest fixtures over real servers, one of each for a whole run (all xdist workers together), started when first asked for."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from engines.keeper import Scratch
+from engines.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Iterator[Scratch]:
+    """The folder of the servers that all workers of this run share; what runs in it ends with the last worker."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    scratch = Scratch.join(Path(tempfile.gettempdir()) / f"parley-tests-{run[:16]}")
+    yield scratch
+    scratch.leave()
+
+
+@pytest.fixture(scope="session")
+def postgres(run_folder: Scratch) -> Postgres:
+    """The run's PostgreSQL, for all who leave it running: create_database() gives each test its own."""
+    with run_folder.locked():
+        server = Postgres(run_folder.folder)
+        if not server.running:
+            server.start()
+    return server
+
+
+@pytest.fixture
+def postgres_dsn(postgres: Postgres) -> Iterator[str]:
+    """The address of an empty database for this test alone."""
+    dsn = postgres.create_database()
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Callable[..., Postgres]]:
+    """Start a server that this test may kill: `own_postgres(settings={"max_connections": "20"})`."""
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(Postgres(**options))

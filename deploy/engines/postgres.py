@@ -1,0 +1,254 @@
+"""PostgreSQL: a cluster of its own on a port of its own, as the operating system's package has it."""
+
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from engines.errors import EngineError
+from engines.keeper import Scratch
+from engines.ports import free_port
+from engines.program import Account, Program
+
+Mode = Literal["smart", "fast", "immediate"]
+STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+# What a production server has by default stays (fsync, full_page_writes, synchronous_commit).
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "shared_buffers": "64MB",
+    "jit": "off",
+}
+
+
+def binaries() -> Path:
+    """The folder of initdb and postgres. Raises EngineError saying which package has them."""
+    packaged = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True
+    )
+    on_path = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    for folder in [*packaged, *on_path]:
+        if all((folder / program).exists() for program in ("initdb", "postgres", "psql")):
+            return folder
+    raise EngineError(
+        "PostgreSQL is not installed: on Debian or Ubuntu `apt-get install postgresql`, on Fedora "
+        "`dnf install postgresql-server`, on macOS `brew install postgresql`"
+    )
+
+
+def account() -> Account | None:
+    """Whom the server runs as: PostgreSQL refuses root, so root starts it as `postgres`, or `nobody`. Others as they are."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid)
+    raise EngineError(
+        "PostgreSQL does not run as root and there is no user `postgres`: `useradd --system postgres`"
+    )
+
+
+class Postgres:
+    """One server. All calls block (start ~1 s the first time, ~0.2 s again); the super-user is `parley`.
+
+    Without a folder its data is temporary: it goes with stop() of the `with` block or the end of this process, even by kill -9.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, port: int = 0, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self._scratch = Scratch.create("postgres") if folder is None else None
+        self.folder = self._scratch.folder if self._scratch else Path(folder or "")
+        self._program = Program("postgres", self.folder)
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._data = self.folder / "postgres"
+        self._facts = self.folder / "postgres.json"
+        self._preferred = port
+
+    @property
+    def port(self) -> int:
+        """The port that it keeps from its first start on."""
+        return int(self._fact("port"))
+
+    @property
+    def dsn(self) -> str:
+        """`postgresql://parley:…@127.0.0.1:port/parley`."""
+        return self.address("parley")
+
+    def address(self, database: str) -> str:
+        """The address of a database by name."""
+        return f"postgresql://parley:{self._fact('password')}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its first process is there."""
+        return self._program.running
+
+    @property
+    def pid(self) -> int | None:
+        """Its first process while it runs."""
+        return self._program.pid
+
+    @property
+    def log(self) -> str:
+        """The end of its log."""
+        return self._program.tail(200)
+
+    def start(self) -> Self:
+        """Start it and return once it takes connections; the first time make cluster and database. Raises EngineError."""
+        bin_, who = binaries(), account()
+        if not self._facts.exists():
+            self._make(bin_, who)
+        data = self._data
+        options = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
+        self._program.start([str(bin_ / "postgres"), "-D", str(data), *options], cwd=data, account=who)
+        self._program.wait_until(self._accepts)
+        return self
+
+    def stop(self, mode: Mode = "fast") -> None:
+        """Shut it down as `pg_ctl stop -m mode` does; data and port stay for the next start."""
+        self._program.stop(STOP[mode])
+
+    def kill(self) -> None:
+        """kill -9 of the server and all its sessions: nothing is flushed, the next start recovers from the log."""
+        self._program.kill()
+
+    def restart(self, mode: Mode = "fast") -> None:
+        """Stop if it runs, and start on the same port and data."""
+        self.stop(mode)
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP all of it: connections stay open and nothing answers."""
+        self._program.pause()
+
+    def resume(self) -> None:
+        """Go on after pause()."""
+        self._program.resume()
+
+    def create_database(self, name: str | None = None) -> str:
+        """A new empty database; its address. Raises EngineError."""
+        name = name or f"t{secrets.token_hex(6)}"
+        self.execute(f'CREATE DATABASE "{name}"', database="postgres")
+        return self.address(name)
+
+    def drop_database(self, dsn: str) -> None:
+        """Drop what create_database() made, sessions on it included."""
+        name = dsn.rpartition("/")[2].partition("?")[0]
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', database="postgres")
+
+    def execute(self, sql: str, *, database: str = "parley", timeout: float = 60) -> str:
+        """Run SQL as super-user by psql, for what a test does behind the program's back; unaligned rows. Raises EngineError."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "parley", "-d", database]
+        psql = [str(binaries() / "psql"), "-XqAtw", "-v", "ON_ERROR_STOP=1", *where, "-c", sql]
+        return _run(psql, environment={"PGPASSWORD": self._fact("password")}, timeout=timeout)
+
+    def close(self) -> None:
+        """Stop it; if its folder is temporary, remove that too."""
+        if self._scratch:
+            self.kill()
+            self._scratch.remove()
+        else:
+            self.stop()
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make(self, bin_: Path, who: Account | None) -> None:
+        """Cluster, super-user and database; the facts are written last, so a half-made one is made again."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir(mode=0o700)
+        password = secrets.token_urlsafe(18)
+        pwfile = self._data.with_suffix(".password")
+        pwfile.touch(mode=0o600)
+        pwfile.write_text(password)
+        if who:
+            os.chown(self._data, who.uid, who.gid)
+            os.chown(pwfile, who.uid, who.gid)
+        auth = ["--username=parley", f"--pwfile={pwfile}", "--auth=scram-sha-256"]
+        try:
+            _run(
+                [
+                    str(bin_ / "initdb"),
+                    "-D",
+                    str(self._data),
+                    "--encoding=UTF8",
+                    "--no-locale",
+                    "--no-sync",
+                    *auth,
+                ],
+                account=who,
+            )
+        finally:
+            pwfile.unlink()
+        _run(
+            [str(bin_ / "postgres"), "--single", "-D", str(self._data), "postgres"],
+            "CREATE DATABASE parley\n",
+            account=who,
+        )
+        half = self._facts.with_suffix(".new")
+        half.touch(mode=0o600)
+        half.write_text(json.dumps({"port": free_port(self._preferred), "password": password}))
+        half.rename(self._facts)
+
+    def _fact(self, name: str) -> str:
+        try:
+            return str(json.loads(self._facts.read_text())[name])
+        except FileNotFoundError:
+            raise EngineError("this PostgreSQL was never started") from None
+
+    def _accepts(self) -> bool:
+        # As pg_ctl does: the server writes its state into the eighth line; after kill -9 an old file lies there.
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[0] == str(self._program.pid) and lines[7].strip() == "ready"
+
+
+def _run(
+    command: list[str],
+    said: str = "",
+    *,
+    account: Account | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> str:
+    ran = subprocess.run(
+        command,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd="/",
+        env={**os.environ, **(environment or {})},
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+    )
+    if ran.returncode != 0:
+        raise EngineError(f"{Path(command[0]).name}: {ran.stderr.strip() or ran.stdout.strip()}")
+    return ran.stdout.strip()
