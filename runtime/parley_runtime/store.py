@@ -48,6 +48,12 @@ class Limits:
     weights: Mapping[str, float] = field(default_factory=dict)
     """Share of each tenant under backlog; 1 for who is not named."""
 
+    def __post_init__(self) -> None:
+        if min(self.concurrency, self.rate, self.backlog) < 0 or self.burst < 1:
+            raise ValueError("concurrency, rate and backlog are 0 (no limit) or more, burst is 1 or more")
+        if any(weight <= 0 for weight in self.weights.values()):
+            raise ValueError("a tenant's weight is more than 0")
+
 
 class StoreError(ParleyError):
     """Base of the refusals below."""
@@ -313,6 +319,10 @@ class QueueState:
     waiting: int
     running: int
     oldest: float
+    by_priority: Mapping[int, int] = field(default_factory=dict)
+    """How much of what waits has which priority (HIGHEST + 1: requests to cancel)."""
+    quota: float | None = None
+    """Executions that the quota allows now; None without one."""
 
 
 class Store(Protocol):

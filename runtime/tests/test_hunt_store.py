@@ -14,7 +14,7 @@ from parley_core.errors import ParleyError, Unavailable
 from parley_registry.client import Instance
 from parley_runtime.publisher import Publisher
 from parley_runtime.queues.sqlite import SqliteQueue
-from parley_runtime.store import NewMessage, Store
+from parley_runtime.store import Append, NewEvent, NewMessage, Store
 from parley_runtime.stores.sqlite import SqliteStore
 from parley_runtime.sweeper import Sweeper
 
@@ -117,3 +117,44 @@ async def test_a_host_that_withdrew_is_not_published_again_while_it_drains(
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+async def test_a_writer_waits_for_another_process_without_losing_order(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    await store.register_worker("one", "1", 30)
+    work = (await store.accept(message(), take_as="one")).work
+    assert work is not None
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    appends = [Append("t1", work.epoch, 1, n, [NewEvent(b"{}", 2)]) for n in (1, 2, 3)]
+    waiting = [store.append(one) for one in appends[:2]]
+    await asyncio.sleep(0.2)
+    waiting.append(store.append(appends[2]))
+    assert not any(f.done() for f in waiting)
+    other.execute("COMMIT")
+    other.close()
+    assert [e.generation for batch in await asyncio.gather(*waiting) for e in batch.events] == [1, 2, 3]
+
+
+async def test_other_processes_hear_of_what_is_logged_after_all_that_was_logged_before_went(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    """Sequence numbers of events must not begin again when the newest is removed."""
+    other = SqliteStore(f"sqlite:///{tmp_path}/s.db")
+    await other.open()
+    heard: list[str] = []
+    other.watch(lambda events: heard.extend(task for task, _ in events), lambda: True)
+    await store.register_worker("one", "1", 30)
+    for name in ("old", "new"):
+        work = (await store.accept(message(name), take_as="one")).work
+        assert work is not None
+        await store.append(
+            Append(name, work.epoch, 1, 1, [NewEvent(b"{}", 2), NewEvent(b"{}", 3)], ends=True)
+        )
+        for _ in range(3):
+            await store.retain(-1.0, -1.0)
+        async with asyncio.timeout(5):
+            while name not in heard:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    await other.close()

@@ -130,6 +130,10 @@ class Writer:
         self._pending.append((work, future))
         return future
 
+    def aside(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """Run `work` in a transaction on the patient thread, out of order: for what takes long and is in no hurry."""
+        return self._patient.submit(work)
+
     async def close(self) -> None:
         """Finish what was submitted and close."""
         self._flush()

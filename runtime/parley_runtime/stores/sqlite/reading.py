@@ -11,7 +11,7 @@ from parley_runtime.store import (
     TaskTrace,
     WorkRecord,
 )
-from parley_runtime.stores.sqlite import schema
+from parley_runtime.stores.sqlite import statements as sql
 
 
 def load(c: sqlite3.Connection, task_id: str, owner: str | None) -> StoredTask | None:
@@ -24,13 +24,13 @@ def load(c: sqlite3.Connection, task_id: str, owner: str | None) -> StoredTask |
 
 
 def _load(c: sqlite3.Connection, task_id: str, owner: str | None) -> StoredTask | None:
-    head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
+    head = c.execute(sql.TASK_HEAD, (task_id,)).fetchone()
     if head is None or (owner is not None and head[0] != owner):
         return None
-    found_owner, context_id, version, state, generation, _, visible, _, refusal = head
-    busy = bool(c.execute(schema.BUSY, (task_id,)).fetchone()[0])
-    at, body = c.execute(schema.SNAPSHOT, (task_id,)).fetchone() or (0, b"")
-    tail = c.execute(schema.TAIL, (task_id, at)).fetchall() if at < generation else []
+    found_owner, context_id, version, state, generation, _, visible, _, refusal, log_from = head
+    busy = bool(c.execute(sql.BUSY, (task_id,)).fetchone()[0])
+    at, body = c.execute(sql.SNAPSHOT, (task_id,)).fetchone() or (0, b"")
+    tail = c.execute(sql.TAIL, (task_id, at)).fetchall() if at < generation else []
     return StoredTask(
         task_id,
         context_id,
@@ -44,6 +44,7 @@ def _load(c: sqlite3.Connection, task_id: str, owner: str | None) -> StoredTask 
         at,
         tail,
         refusal,
+        log_from,
     )
 
 
@@ -78,8 +79,8 @@ def trace(c: sqlite3.Connection, task_id: str, owner: str) -> TaskTrace | None:
         return None
     return TaskTrace(
         task,
-        [WorkRecord(*row) for row in c.execute(schema.WORK_HISTORY, (task_id,))],
-        [StepRecord(*row) for row in c.execute(schema.ALL_STEPS, (task_id,))],
-        [LoggedEvent(*row) for row in c.execute(schema.EVENTS, (task_id, 0, 10_000))],
-        c.execute(schema.TAKEOVERS, (task_id,)).fetchall(),
+        [WorkRecord(*row) for row in c.execute(sql.WORK_HISTORY, (task_id,))],
+        [StepRecord(*row) for row in c.execute(sql.ALL_STEPS, (task_id,))],
+        [LoggedEvent(*row) for row in c.execute(sql.EVENTS, (task_id, 0, 10_000))],
+        c.execute(sql.TAKEOVERS, (task_id,)).fetchall(),
     )

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from parley_core.database import connect, migrate, sqlite_path
 from parley_runtime.store import (
-    ENDED,
     Accepted,
     Append,
     Appended,
@@ -27,13 +26,13 @@ from parley_runtime.store import (
     StepRecord,
     StoredTask,
     Taken,
-    TaskEnded,
     TaskFilter,
     TaskPage,
     TaskTrace,
     Work,
 )
-from parley_runtime.stores.sqlite import reading, schema, writing
+from parley_runtime.stores.sqlite import reading, retention, scheduling, tables, writing
+from parley_runtime.stores.sqlite import statements as sql
 from parley_runtime.stores.sqlite.lane import Lane, Writer
 
 T = TypeVar("T")
@@ -85,7 +84,7 @@ class SqliteStore:
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         eager = await asyncio.to_thread(connect, self._path)
-        await asyncio.to_thread(migrate, eager, schema.MIGRATIONS)
+        await asyncio.to_thread(migrate, eager, tables.MIGRATIONS)
         eager.execute("PRAGMA busy_timeout=0")
         eager.execute(
             "PRAGMA wal_autocheckpoint=0"
@@ -134,20 +133,9 @@ class SqliteStore:
         return self.write(lambda c: writing.accept(c, message, take_as, time.time()))
 
     async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
-        def work(c: sqlite3.Connection) -> bool:
-            head = writing.owned(c, task_id, owner)
-            if head[3] in ENDED:
-                raise TaskEnded("the task has already ended")
-            first, _, _, pending = c.execute(schema.WORK_NUMBERS, (task_id,)).fetchone()
-            if pending:
-                return False
-            number = min(first or 0, 0) - 1
-            c.execute(schema.SET_REFUSAL, ("", task_id))
-            row = (task_id, number, "cancel", 0, head[2], "", 0, request, traceparent, time.time(), None)
-            c.execute(schema.ADD_WORK, row)
-            return True
-
-        return await self.write(work)
+        return await self.write(
+            lambda c: writing.request_cancel(c, task_id, owner, request, traceparent, time.time())
+        )
 
     # -- working
 
@@ -158,108 +146,83 @@ class SqliteStore:
 
     async def retire_worker(self, worker: str) -> int:
         self._lease = None
-
-        def work(c: sqlite3.Connection) -> int:
-            c.execute(schema.RETIRE, (worker,))
-            return len(c.execute(schema.RELEASE, (worker,)).fetchall())
-
-        return await self.write(work)
+        return await self.write(lambda c: writing.retire(c, worker))
 
     async def take(self, worker: str, version: str, limit: int) -> Taken:
-        waiting = await self.read(lambda c: c.execute(_ANY_WAITING).fetchone())
-        if waiting is None:
-            return Taken()
-        return Taken(await self.write(lambda c: writing.take(c, worker, version, limit, time.time())))
+        nothing = await self.read(lambda c: scheduling.glance(c, time.time()))
+        if nothing is not None:
+            return nothing
+        return await self.write(lambda c: scheduling.take(c, worker, version, limit, time.time()))
+
+    async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
+        if not await self.read(lambda c: c.execute(sql.EXPIRED, (time.time(), 1)).fetchone()):
+            return ()
+        return await self.write(lambda c: scheduling.take_expired(c, worker, limit, time.time()))
 
     async def take_cancels(self, worker: str) -> Sequence[Work]:
-        if not await self.read(lambda c: c.execute(schema.CANCELS_OF, (worker,)).fetchone()):
+        if not await self.read(lambda c: c.execute(sql.CANCELS_OF, (worker,)).fetchone()):
             return ()
 
         def work(c: sqlite3.Connection) -> list[Work]:
             now = time.time()
-            rows = c.execute(schema.CANCELS_OF, (worker,)).fetchall()
+            rows = c.execute(sql.CANCELS_OF, (worker,)).fetchall()
             return [
-                writing.lease(c, worker, now, tid, number, epoch, owner, ctx)
+                scheduling.lease(c, worker, now, tid, number, epoch, owner, ctx)
                 for tid, number, epoch, owner, ctx in rows
             ]
 
         return await self.write(work)
 
     async def held(self, worker: str) -> Mapping[str, int]:
-        return dict(await self.read(lambda c: c.execute(schema.HELD, (worker,)).fetchall()))
+        return dict(await self.read(lambda c: c.execute(sql.HELD, (worker,)).fetchall()))
 
     def append(self, append: Append) -> "Future[Appended]":
         return self.write(lambda c: writing.append(c, append, time.time()))
 
     async def finish(self, task_id: str, epoch: int, number: int, *, refusal: str = "") -> Parked:
-        def work(c: sqlite3.Connection) -> Parked:
-            head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
-            if head is None or head[5] != epoch:
-                return Parked(False)
-            c.execute(schema.END_WORK, (time.time(), task_id, number))
-            c.execute(schema.ADD_PARKED, (task_id,))
-            if refusal:
-                c.execute(schema.SET_REFUSAL, (refusal, task_id))
-            return Parked(True, bool(c.execute(schema.BUSY, (task_id,)).fetchone()[0]))
-
-        return await self.write(work)
+        return await self.write(lambda c: writing.finish(c, task_id, epoch, number, refusal, time.time()))
 
     async def release(self, task_id: str, epoch: int, number: int, *, counts: bool = True) -> None:
-        def work(c: sqlite3.Connection) -> None:
-            head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
-            if head is not None and head[5] == epoch:
-                c.execute(schema.FREE if counts else schema.UNTAKE, (task_id, number))
-
-        await self.write(work)
+        await self.write(lambda c: writing.release(c, task_id, epoch, number, counts))
 
     async def record_step(self, task_id: str, epoch: int, number: int, step: StepRecord) -> bool:
         def work(c: sqlite3.Connection) -> bool:
-            head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
+            head = c.execute(sql.TASK_HEAD, (task_id,)).fetchone()
             if head is None or head[5] != epoch:
                 return False
-            c.execute(schema.ADD_STEP, (task_id, number, step.name, step.result, step.started, step.ended))
+            c.execute(sql.ADD_STEP, (task_id, number, step.name, step.result, step.started, step.ended))
             return True
 
         return await self.write(work)
 
     async def sweep(self) -> int:
         now = time.time()
-        if not await self.read(lambda c: c.execute(schema.LOST_WORK, (now,)).fetchone()):
+        if not await self.read(lambda c: c.execute(sql.LOST_WORK, (now,)).fetchone()):
             return 0
-
-        def work(c: sqlite3.Connection) -> int:
-            lost = c.execute(schema.LOST_WORK, (now,)).fetchall()
-            for task_id, number, worker, epoch in lost:
-                c.execute(schema.FREE, (task_id, number))
-                c.execute(schema.ADD_TAKEOVER, (task_id, epoch, worker, now))
-            c.execute(schema.DROP_DEAD_WORKERS, (now - 60,))
-            return len(lost)
-
-        return await self.write(work)
-
-    async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
-        return ()
+        return await self.write(lambda c: writing.sweep(c, now))
 
     async def retain(self, events: float, tasks: float) -> int:
-        return 0
+        assert self._writer is not None, "the store is not open"
+        now = time.time()
+        return await self._writer.aside(lambda c: retention.retain(c, now - events, now - tasks))
 
     async def limits(self) -> Limits:
-        return Limits(backlog=0)
+        return await self.read(scheduling.limits)
 
     async def set_limits(self, limits: Limits) -> None:
-        raise NotImplementedError
+        await self.write(lambda c: scheduling.set_limits(c, limits, time.time()))
 
     # -- reading
 
     async def steps(self, task_id: str, number: int) -> Sequence[StepRecord]:
-        rows = await self.read(lambda c: c.execute(schema.STEPS, (task_id, number)).fetchall())
+        rows = await self.read(lambda c: c.execute(sql.STEPS, (task_id, number)).fetchall())
         return [StepRecord(*row) for row in rows]
 
     async def load(self, task_id: str, owner: str | None = None) -> StoredTask | None:
         return await self.read(lambda c: reading.load(c, task_id, owner))
 
     async def events(self, task_id: str, after: int, limit: int = 1000) -> Sequence[LoggedEvent]:
-        rows = await self.read(lambda c: c.execute(schema.EVENTS, (task_id, after, limit)).fetchall())
+        rows = await self.read(lambda c: c.execute(sql.EVENTS, (task_id, after, limit)).fetchall())
         return [LoggedEvent(*row) for row in rows]
 
     async def list_tasks(self, wanted: TaskFilter) -> TaskPage:
@@ -269,8 +232,7 @@ class SqliteStore:
         return await self.read(lambda c: reading.trace(c, task_id, owner))
 
     async def queue_state(self) -> QueueState:
-        waiting, running, oldest = await self.read(lambda c: c.execute(schema.QUEUE_STATE).fetchone())
-        return QueueState(waiting, running, time.time() - oldest if oldest else 0.0)
+        return await self.read(lambda c: scheduling.queue_state(c, time.time()))
 
     # -- noticing other processes
 
@@ -299,18 +261,18 @@ class SqliteStore:
             self._skip(c)
             return []
         events: list[tuple[str, LoggedEvent | None]] = []
-        for seq, task_id, *rest in c.execute(schema.NEW_EVENTS, (self._cursor, _LOOKED_AT)):
+        for seq, task_id, *rest in c.execute(sql.NEW_EVENTS, (self._cursor, _LOOKED_AT)):
             self._cursor = seq
             events.append((task_id, LoggedEvent(*rest)))
         self._behind = len(events) == _LOOKED_AT
-        for seq, task_id in c.execute(schema.NEW_PARKED, (self._parked,)):
+        for seq, task_id in c.execute(sql.NEW_PARKED, (self._parked,)):
             self._parked = seq
             events.append((task_id, None))
         return events
 
     def _skip(self, c: sqlite3.Connection) -> None:
-        self._cursor = c.execute(schema.LAST_SEQ).fetchone()[0]
-        self._parked = c.execute(schema.LAST_PARKED).fetchone()[0]
+        self._cursor = c.execute(sql.LAST_SEQ).fetchone()[0]
+        self._parked = c.execute(sql.LAST_PARKED).fetchone()[0]
 
     # -- on the patient thread
 
@@ -322,10 +284,7 @@ class SqliteStore:
                 self._renew_at = time.monotonic() + lease[2] / 3
             if time.monotonic() >= self._checkpoint_at:
                 self._checkpoint_at = time.monotonic() + _CHECKPOINT
-                c.execute(schema.DROP_PARKED)
+                c.execute(sql.DROP_PARKED)
                 c.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.DatabaseError as error:
             log.warning("the store %s did not take a renewal or checkpoint: %s", self._path, error)
-
-
-_ANY_WAITING = "SELECT 1 FROM work WHERE state = 0 LIMIT 1"

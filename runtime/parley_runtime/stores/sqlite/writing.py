@@ -18,20 +18,22 @@ from parley_runtime.store import (
     LoggedEvent,
     MessageIdReused,
     NewMessage,
+    Parked,
     TaskEnded,
     TooManyConfigs,
     UnknownTask,
     Work,
 )
-from parley_runtime.stores.sqlite import schema
+from parley_runtime.stores.sqlite import scheduling
+from parley_runtime.stores.sqlite import statements as sql
 
 
 def renew(c: sqlite3.Connection, worker: str, version: str, lease_seconds: float) -> None:
-    c.execute(schema.REGISTER, (worker, version, time.time() + lease_seconds))
+    c.execute(sql.REGISTER, (worker, version, time.time() + lease_seconds))
 
 
 def owned(c: sqlite3.Connection, task_id: str, owner: str) -> Any:
-    head = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()
+    head = c.execute(sql.TASK_HEAD, (task_id,)).fetchone()
     if head is None or head[0] != owner:
         raise UnknownTask(f"there is no task {task_id!r}")
     return head
@@ -42,14 +44,20 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
         return _again(c, m) or _follow_up(c, m, take_as, now)
     first = m.first
     shown = 1 if first else 0
-    if not c.execute(schema.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, shown, 1)).rowcount:
+    context_id = m.context_id or m.new_context_id
+    pin = c.execute(sql.PIN, (m.owner, context_id)).fetchone() if m.context_id else None
+    version = pin[0] if pin else m.version
+    schedule = scheduling.look(c, version)
+    # What is pinned to another version is the queue's: it knows who hosts that one.
+    taken = bool(take_as) and version == m.version and _in_time(m) and scheduling.free(schedule, now)
+    if not taken and scheduling.full(c, schedule):
+        if known := _again(c, m):
+            return known
+        raise scheduling.overloaded(schedule)
+    if not c.execute(sql.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, shown, 1)).rowcount:
         known = _again(c, m)
         assert known is not None
         return known
-    context_id = m.context_id or m.new_context_id
-    pin = c.execute(schema.PIN, (m.owner, context_id)).fetchone() if m.context_id else None
-    version = pin[0] if pin else m.version
-    taken = 1 if take_as and version == m.version else 0  # else the queue knows who hosts that version
     task = (
         m.task_id,
         m.owner,
@@ -57,43 +65,54 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
         version,
         first.state if first else 0,
         shown,
-        taken,
+        int(taken),
         shown,
         bool(m.push),
     )
-    c.execute(schema.ADD_TASK, (*task, (first.status_at if first else None) or now))
+    c.execute(sql.ADD_TASK, (*task, (first.status_at if first else None) or now))
     if m.push:
         _add_push(c, m, now)
     if first:
-        c.execute(schema.ADD_EVENT, (m.task_id, 1, 1, first.state, now, first.body, first.message))
-        c.execute(schema.KEEP_SNAPSHOT, (m.task_id, 1, m.first_snapshot))
+        c.execute(sql.ADD_EVENT, (m.task_id, 1, 1, first.state, now, first.body, first.message))
+        c.execute(sql.KEEP_SNAPSHOT, (m.task_id, 1, m.first_snapshot))
         if m.push:
-            c.execute(schema.ADD_OUTBOX, (1, first.body, m.traceparent, now, m.task_id))
-    started = now if taken else None
-    row = (
-        m.task_id,
-        1,
-        "message",
-        taken,
-        version,
-        take_as if taken else "",
-        taken,
-        m.request,
-        m.traceparent,
-        now,
-        started,
+            c.execute(sql.ADD_OUTBOX, (1, first.body, m.traceparent, now, m.task_id))
+    if not taken:
+        _queue(c, schedule, m, 1, version, 0, now)
+        return Accepted(m.task_id, context_id, shown, 1, False)
+    scheduling.spend(c, schedule, 1, now)
+    row = (m.task_id, 1, "message", 1, version, take_as, 1, m.request, m.traceparent, now, now)
+    c.execute(sql.ADD_WORK, (*row, m.message_id, m.tenant, m.priority, 0.0, None))
+    ids = (m.task_id, context_id, m.owner, 1)
+    work = Work(
+        *ids, "message", version, m.request, m.traceparent, 1, 1, now, bool(first), priority=m.priority
     )
-    c.execute(schema.ADD_WORK, row)
-    work = None
-    if taken:
-        ids = (m.task_id, context_id, m.owner, 1)
-        work = Work(*ids, "message", version, m.request, m.traceparent, 1, 1, now, bool(first))
     return Accepted(m.task_id, context_id, shown, 1, False, work)
+
+
+def _in_time(m: NewMessage) -> bool:
+    return m.expires_in is None or m.expires_in > 0
+
+
+def _queue(
+    c: sqlite3.Connection,
+    schedule: scheduling.Schedule,
+    m: NewMessage,
+    number: int,
+    version: str,
+    state: int,
+    now: float,
+) -> None:
+    """Add the work of a message that waits (state 0: ready, -1: behind another of its task)."""
+    place = scheduling.rank(c, schedule, m, version)
+    expires = None if m.expires_in is None else now + m.expires_in
+    row = (m.task_id, number, "message", state, version, "", 0, m.request, m.traceparent, now, None)
+    c.execute(sql.ADD_WORK, (*row, m.message_id, m.tenant, m.priority, place, expires))
 
 
 def _again(c: sqlite3.Connection, m: NewMessage) -> Accepted | None:
     """The earlier acceptance of a message that comes again, if it does."""
-    known = c.execute(schema.FIND_MESSAGE, (m.owner, m.message_id)).fetchone()
+    known = c.execute(sql.FIND_MESSAGE, (m.owner, m.message_id)).fetchone()
     if known is None:
         return None
     digest, task_id, generation, number = known
@@ -101,65 +120,103 @@ def _again(c: sqlite3.Connection, m: NewMessage) -> Accepted | None:
         raise MessageIdReused(
             f"messageId {m.message_id!r} was already used for another message; use a new one"
         )
-    context_id = c.execute(schema.TASK_HEAD, (task_id,)).fetchone()[1]
+    context_id = c.execute(sql.TASK_HEAD, (task_id,)).fetchone()[1]
     return Accepted(task_id, context_id, generation, number, True)
 
 
 def _follow_up(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Accepted:
-    _, context_id, version, state, generation, epoch, _, _, _ = owned(c, m.task_id, m.owner)
+    _, context_id, version, state, generation, _, _, _, _, _ = owned(c, m.task_id, m.owner)
     if m.context_id and m.context_id != context_id:
         raise ContextMismatch(f"task {m.task_id!r} belongs to another context than {m.context_id!r}")
     if state in ENDED:
         raise TaskEnded(
             f"task {m.task_id!r} has ended and takes no more messages; start a new task in its context"
         )
+    _, last, busy, _ = c.execute(sql.WORK_NUMBERS, (m.task_id,)).fetchone()
+    schedule = scheduling.look(c, version)
+    mine = bool(take_as) and not busy and version == m.version and _in_time(m)
+    taken = mine and scheduling.free(schedule, now)
+    if not taken and scheduling.full(c, schedule):
+        raise scheduling.overloaded(schedule)
     if m.push:
         _add_push(c, m, now)
-    _, last, busy, _ = c.execute(schema.WORK_NUMBERS, (m.task_id,)).fetchone()
     number = max(last or 0, 0) + 1
-    c.execute(schema.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, generation, number))
-    row = (m.task_id, number, "message", 0, version, "", 0, m.request, m.traceparent, now, None)
-    c.execute(schema.ADD_WORK, row)
+    c.execute(sql.ADD_MESSAGE, (m.owner, m.message_id, m.digest, m.task_id, generation, number))
     work = None
-    if take_as and not busy and version == m.version:
-        epoch, owner, _ = c.execute(schema.NEXT_EPOCH, (m.task_id,)).fetchone()
-        work = lease(c, take_as, now, m.task_id, number, epoch, owner, context_id)
+    if taken:
+        scheduling.spend(c, schedule, 1, now)
+        row = (m.task_id, number, "message", 1, version, "", 0, m.request, m.traceparent, now, None)
+        c.execute(sql.ADD_WORK, (*row, m.message_id, m.tenant, m.priority, 0.0, None))
+        epoch, owner, _ = c.execute(sql.NEXT_EPOCH, (m.task_id,)).fetchone()
+        work = scheduling.lease(c, take_as, now, m.task_id, number, epoch, owner, context_id)
+    else:
+        _queue(c, schedule, m, number, version, -1 if busy else 0, now)
     return Accepted(m.task_id, context_id, generation, number, False, work)
 
 
 def _add_push(c: sqlite3.Connection, m: NewMessage, now: float) -> None:
     config = pb.TaskPushNotificationConfig.FromString(m.push)
-    others = c.execute(schema.OTHER_CONFIGS, (m.task_id, config.id)).fetchone()[0]
+    others = c.execute(sql.OTHER_CONFIGS, (m.task_id, config.id)).fetchone()[0]
     if others >= MOST_PUSH_CONFIGS:
         raise TooManyConfigs(f"the task already has {others} push configurations; delete one first")
-    c.execute(schema.ADD_PUSH_CONFIG, (m.task_id, config.id, m.owner, config.url, m.push, now))
-    c.execute(schema.SET_PUSH, (m.task_id,))
+    c.execute(sql.ADD_PUSH_CONFIG, (m.task_id, config.id, m.owner, config.url, m.push, now))
+    c.execute(sql.SET_PUSH, (m.task_id,))
 
 
-def take(c: sqlite3.Connection, worker: str, version: str, limit: int, now: float) -> list[Work]:
-    found = c.execute(schema.TAKEABLE, {"version": version, "now": now, "limit": limit}).fetchall()
-    taken = []
-    for task_id, number in found:
-        epoch, owner, context_id = c.execute(schema.NEXT_EPOCH, (task_id,)).fetchone()
-        taken.append(lease(c, worker, now, task_id, number, epoch, owner, context_id))
-    return taken
+def request_cancel(
+    c: sqlite3.Connection, task_id: str, owner: str, request: bytes, traceparent: str, now: float
+) -> bool:
+    head = owned(c, task_id, owner)
+    if head[3] in ENDED:
+        raise TaskEnded("the task has already ended")
+    first, _, _, pending = c.execute(sql.WORK_NUMBERS, (task_id,)).fetchone()
+    if pending:
+        return False
+    c.execute(sql.SET_REFUSAL, ("", task_id))
+    c.execute(sql.HOLD_BACK, (task_id,))
+    row = (task_id, min(first or 0, 0) - 1, "cancel", -1, head[2], "", 0, request, traceparent, now, None)
+    c.execute(sql.ADD_WORK, (*row, "", "", scheduling.CANCEL, 0.0, None))
+    c.execute(sql.ADMIT, (task_id,))
+    return True
 
 
-def lease(
-    c: sqlite3.Connection,
-    worker: str,
-    now: float,
-    task_id: str,
-    number: int,
-    epoch: int,
-    owner: str,
-    context_id: str,
-) -> Work:
-    row = c.execute(schema.LEASE, (worker, now, task_id, number)).fetchone()
-    kind, version, attempt, request, traceparent, accepted = row
-    return Work(
-        task_id, context_id, owner, number, kind, version, request, traceparent, epoch, attempt, accepted
-    )
+def finish(c: sqlite3.Connection, task_id: str, epoch: int, number: int, refusal: str, now: float) -> Parked:
+    head = c.execute(sql.TASK_HEAD, (task_id,)).fetchone()
+    if head is None or head[5] != epoch:
+        return Parked(False)
+    c.execute(sql.END_WORK, (now, task_id, number))
+    c.execute(sql.ADD_PARKED, (task_id,))
+    if refusal:
+        c.execute(sql.SET_REFUSAL, (refusal, task_id))
+    return Parked(True, c.execute(sql.ADMIT, (task_id,)).rowcount > 0)
+
+
+def release(c: sqlite3.Connection, task_id: str, epoch: int, number: int, counts: bool) -> None:
+    head = c.execute(sql.TASK_HEAD, (task_id,)).fetchone()
+    if head is not None and head[5] == epoch:
+        c.execute(sql.FREE if counts else sql.UNTAKE, (task_id, number))
+        c.execute(sql.ADMIT, (task_id,))
+
+
+def retire(c: sqlite3.Connection, worker: str) -> int:
+    c.execute(sql.RETIRE, (worker,))
+    freed = {row[0] for row in c.execute(sql.RELEASE, (worker,)).fetchall()}
+    for task_id in freed:
+        c.execute(sql.ADMIT, (task_id,))
+    return len(freed)
+
+
+def sweep(c: sqlite3.Connection, now: float) -> int:
+    """Free what is held by nobody alive. Its tasks are fenced at once, not only when the next worker takes them."""
+    lost = c.execute(sql.LOST_WORK, (now,)).fetchall()
+    for task_id, number, worker, epoch in lost:
+        c.execute(sql.FREE, (task_id, number))
+        c.execute(sql.ADD_TAKEOVER, (task_id, epoch, worker, now))
+    for task_id in {row[0] for row in lost}:
+        c.execute(sql.FENCE, (task_id,))
+        c.execute(sql.ADMIT, (task_id,))
+    c.execute(sql.DROP_DEAD_WORKERS, (now - 60,))
+    return len(lost)
 
 
 def append(c: sqlite3.Connection, a: Append, now: float) -> Appended:
@@ -167,22 +224,23 @@ def append(c: sqlite3.Connection, a: Append, now: float) -> Appended:
     end = a.first + len(a.events) - 1
     status_at = max((e.status_at for e in a.events if e.status_at is not None), default=None)
     shown = 0 if last.state in HIDDEN_ENDS else 1
+    ended = now if a.ends else None
     row = c.execute(
-        schema.ADVANCE, (last.state, end, shown, status_at, a.task_id, a.epoch, a.first - 1)
+        sql.ADVANCE, (last.state, end, shown, status_at, ended, a.task_id, a.epoch, a.first - 1)
     ).fetchone()
     if row is None:
         return Appended()
     logged = [LoggedEvent(g, e.body, e.state, now, a.number) for g, e in enumerate(a.events, a.first)]
     c.executemany(
-        schema.ADD_EVENT,
+        sql.ADD_EVENT,
         [(a.task_id, g, a.number, e.state, now, e.body, e.message) for g, e in enumerate(a.events, a.first)],
     )
     pushes = bool(row[0]) and last.state != ERROR
     if pushes:
         for event in logged:
-            c.execute(schema.ADD_OUTBOX, (event.generation, event.body, a.traceparent, now, a.task_id))
+            c.execute(sql.ADD_OUTBOX, (event.generation, event.body, a.traceparent, now, a.task_id))
     if a.snapshot is not None:
-        c.execute(schema.KEEP_SNAPSHOT, (a.task_id, end, a.snapshot))
+        c.execute(sql.KEEP_SNAPSHOT, (a.task_id, end, a.snapshot))
     if a.ends:
-        c.execute(schema.END_ALL_WORK, (now, a.task_id))
+        c.execute(sql.END_ALL_WORK, (now, a.task_id))
     return Appended(logged, pushes)
