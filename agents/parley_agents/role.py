@@ -102,7 +102,7 @@ class RoleExecutor(AgentExecutor):
 
         try:
             request, parts = read_request(message.parts if message else [], self.skill)
-            await say(f"got it: {request.step.title or request.goal[:200]}")
+            await updater.start_work()
             bundles = await _bundles(parts, self.exchange)
             answer = await self.work(Work(request, bundles, self.settings, self.exchange, say))
         except Rejected as error:

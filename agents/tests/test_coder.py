@@ -125,6 +125,26 @@ async def test_without_a_hint_half_of_the_rules_then_half_of_the_files_then_all_
     assert [line.split(":")[0] for line in three.change.withheld] == ["SIM300", "b.py", "the whole step"]
 
 
+@pytest.mark.parametrize(
+    ("words", "rules", "files", "withheld"),
+    [
+        ("I do not like it", ["F401", "SIM300"], ["a.py", "b.py"], []),
+        ("leave b.py alone", ["F401", "SIM300"], ["a.py"], ["b.py"]),
+        ("without SIM300", ["F401"], ["a.py", "b.py"], ["SIM300"]),
+        ("neither F401 nor SIM300", [], [], ["the whole step"]),
+        ("not the tidy up step", [], [], ["the whole step"]),
+    ],
+)
+async def test_a_client_has_left_out_what_it_names_and_nothing_else(
+    taken: Snapshot, words: str, rules: list[str], files: list[str], withheld: list[str]
+) -> None:
+    asked = step("tidy-up", rules=["F401", "SIM300"])
+    said = Feedback(source="client", text=words)
+    made = await RulesCoder().edit(work_on(taken.commit, taken.bundle, step=asked, feedback=[said], round=2))
+    assert (made.change.rules, changed(made)) == (rules, files)
+    assert [line.split(":")[0] for line in made.change.withheld] == withheld
+
+
 async def test_a_file_that_would_not_parse_any_more_is_withheld(
     taken: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

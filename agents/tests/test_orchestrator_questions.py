@@ -155,6 +155,20 @@ async def test_a_rejection_with_a_reason_is_feedback_for_another_round(scene: Sc
     assert len(scene.agents["planner"].calls) == 1
 
 
+async def test_a_rejection_that_changes_nothing_is_answered_with_what_to_name(
+    scene: Scene, taken: Snapshot
+) -> None:
+    await scene.team(plan_of(("a", [])))
+    client = await scene.orchestrator()
+
+    asked = await client.run(taken, options={"approve": True})
+    assert asked.text.startswith("1 step is ready and verified. Deliver it?")
+    asked = await client.answer(asked, text("reject: not nice"))
+    assert (asked.state, "Name files, rules or steps" in asked.text) == ("INPUT_REQUIRED", True)
+    seen = await client.answer(asked, text("approve"))
+    assert seen.state == "COMPLETED", seen.text
+
+
 async def test_a_rejection_without_a_reason_ends_the_task(scene: Scene, taken: Snapshot) -> None:
     await scene.team(plan_of(("a", [])))
     client = await scene.orchestrator()

@@ -51,7 +51,11 @@ async def test_steps_are_planned_made_judged_and_delivered_as_one_verified_patch
     }  # fmt: skip
     for name in "abc":
         assert f"+{name} = 2" in seen.artifacts["change.patch"]
-    assert "verified: 3 steps delivered" in seen.artifacts["report.md"]
+    assert seen.metadata["parley.dev/changed"] is True
+    assert seen.text == "3 steps delivered"
+    report = seen.artifacts["report.md"]
+    assert "**Result:** verified: 3 steps delivered\n" in report
+    assert "`git fetch FOLDER/change.bundle parley`" in report
 
 
 async def test_the_delivered_bundle_holds_what_the_patch_says_on_top_of_the_snapshot(
@@ -207,9 +211,12 @@ async def test_nothing_to_change_is_a_verified_empty_patch_said_plainly(
     seen = await (await scene.orchestrator()).run(taken)
 
     assert (seen.state, seen.metadata["parley.dev/verified"]) == ("COMPLETED", True)
+    assert seen.metadata["parley.dev/changed"] is False
     assert seen.artifacts["change.patch"] == ""
     assert "change.bundle" not in seen.artifacts
-    assert "nothing to change" in seen.text
+    assert seen.text == "nothing to change"
+    assert "**Result:** nothing to change; the patch is empty\n" in seen.artifacts["report.md"]
+    assert "git apply" not in seen.artifacts["report.md"]
 
 
 async def test_a_plan_without_steps_is_nothing_to_do(scene: Scene, taken: Snapshot) -> None:
@@ -315,6 +322,24 @@ async def test_the_final_check_judges_the_whole_against_the_snapshot(scene: Scen
     await (await scene.orchestrator()).run(taken)
 
     assert pairs[-1] == ("final", True, ["a = 2\n", "b = 2\n", "c = 1\n"])
+
+
+async def test_the_whole_may_change_tests_when_one_of_its_steps_was_let(
+    scene: Scene, taken: Snapshot
+) -> None:
+    told = {}
+
+    async def behave(call: Call) -> None:
+        told[call.request.step.id] = call.request.step.inputs
+        await reviews()(call)
+
+    plan = plan_of(("a", []), ("b", []))
+    plan.steps[0].inputs["tests"] = "writable"
+    await scene.team(plan)
+    scene.agents["reviewer"].behaviour = behave
+    await (await scene.orchestrator()).run(taken)
+
+    assert told == {"a": {"tests": "writable"}, "b": {}, "final": {"tests": "writable"}}
 
 
 def pb_text(text: str):  # type: ignore[no-untyped-def]

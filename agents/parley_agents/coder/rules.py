@@ -2,8 +2,9 @@
 
 Everything follows from the request alone: the same base, step and feedback give the same commit. A round with
 feedback repeats the step from its base with less in it. For each piece of feedback, in order, the files that it
-names are left as they were; when it names none, the larger half of what remains stays (first of the rules, then of
-the files), so that a few rounds find the part that can be kept, and an empty step is the worst end.
+names are left as they were; when review or tests name none, the larger half of what remains stays (first of the
+rules, then of the files), so that a few rounds find the part that can be kept, and an empty step is the worst end.
+A client is not guessed at: what its words do not name (a file, a rule, the step) stays in.
 """
 
 import ast
@@ -16,6 +17,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from textwrap import shorten
 
 from parley_agents.artifacts import Change, Feedback, PlanStep
 from parley_agents.coder.tidy import tidy
@@ -68,7 +70,10 @@ class RulesCoder:
             for feedback in work.request.feedback:
                 if scope.empty or not applied:
                     break
-                reduce(scope, feedback, applied)
+                before = len(scope.withheld)
+                reduce(scope, feedback, applied, step.id)
+                if len(scope.withheld) == before:
+                    continue
                 await work.say(scope.withheld[-1])
                 await workspace.checkout(work.base)
                 applied = await self._apply(workspace, ruff, scope, project)
@@ -180,11 +185,14 @@ def _groups(step: PlanStep) -> list[Group]:
     return [g for g in GROUPS if g.id in text or any(re.search(w, text) for w in g.words)]
 
 
-def reduce(scope: Scope, feedback: Feedback, applied: dict[str, list[str]]) -> None:
-    """Take out of `scope` what `feedback` holds against the change that `applied` describes."""
-    why = f"{feedback.source}: {' '.join(feedback.text.split())[:200]}"
-    named = sorted(_named(feedback, applied))
+def reduce(scope: Scope, feedback: Feedback, applied: dict[str, list[str]], step: str) -> None:
+    """Take out of `scope` what `feedback` holds against the change of `step` that `applied` describes."""
+    why = f"{feedback.source}: {shorten(feedback.text, 300, placeholder=' …')}"
     rules = sorted({rule for found in applied.values() for rule in found if rule != FORMAT})
+    if feedback.source == "client":
+        _heed(scope, feedback.text, applied, rules, step, why)
+        return
+    named = sorted(_named(feedback, applied))
     if named:
         scope.files = [path for path in scope.files if path not in named]
         scope.withheld.append(f"{', '.join(named)}: named by {why}")
@@ -202,6 +210,25 @@ def reduce(scope: Scope, feedback: Feedback, applied: dict[str, list[str]]) -> N
     else:
         scope.withheld.append(f"the whole step: {why}")
         scope.files = []
+
+
+def _heed(
+    scope: Scope, text: str, applied: dict[str, list[str]], rules: list[str], step: str, why: str
+) -> None:
+    """Take out what a client names: the step, rules, files (by path or by name). Nothing named, nothing taken."""
+    unwanted = [rule for rule in rules if re.search(rf"\b{rule}\b", text)]
+    if re.search(rf"\b{step.replace('-', '[- ]')}\b", text, re.I) or (unwanted and unwanted == rules):
+        scope.files = []
+        scope.withheld.append(f"the whole step: {why}")
+        return
+    if unwanted:
+        scope.rules = [rule for rule in rules if rule not in unwanted]
+        scope.withheld.append(f"{', '.join(unwanted)}: {why}")
+    named = [path for path in applied if _mentions(text, path)]
+    named = named or [path for path in applied if _mentions(text, PurePosixPath(path).name)]
+    if named:
+        scope.files = [path for path in scope.files if path not in named]
+        scope.withheld.append(f"{', '.join(sorted(named))}: named by {why}")
 
 
 def _named(feedback: Feedback, applied: dict[str, list[str]]) -> set[str]:

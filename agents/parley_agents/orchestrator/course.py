@@ -30,7 +30,7 @@ from parley_agents.orchestrator.loop import Team
 from parley_agents.orchestrator.options import DeliverRequest
 from parley_agents.orchestrator.order import Order
 from parley_agents.orchestrator.questions import Approval, Question, approval
-from parley_agents.orchestrator.report import headline, report
+from parley_agents.orchestrator.report import report
 from parley_agents.orchestrator.request import Missing, read_repository
 from parley_agents.orchestrator.schedule import Schedule
 from parley_agents.workspace import open_workspace
@@ -59,11 +59,13 @@ async def deliver(job: Job, request: DeliverRequest, parts: list[pb.Part]) -> De
         plan = await _plan(team)
         await job.relay.artifact("plan.json", pb.Part(text=plan.model_dump_json(indent=2), media_type=PLAN))
         feedback: list[Feedback] = []
+        shown = ""
         for take in range(1, job.options.rounds + 1):
             carried = await Schedule(team, plan, take, feedback).run()
             delivery = await verify(team, carried, "~final" if take == 1 else f"~final~take{take}")
             await _hand_over(team, plan, delivery)
-            word = await _approved(job, delivery, take)
+            word = await _approved(job, delivery, take, same=delivery.commit == shown)
+            shown = delivery.commit
             if word.what == "approve":
                 return delivery
             if not word.reason:
@@ -106,13 +108,23 @@ async def _plan(team: Team) -> Plan:
         raise OrchestratorError(f"there is no plan: {error}") from error
 
 
-async def _approved(job: Job, delivery: Delivery, take: int) -> Approval:
-    """The client's word on what is ready, if it wants to be asked. What does not pass is not offered."""
+async def _approved(job: Job, delivery: Delivery, take: int, *, same: bool) -> Approval:
+    """The client's word on what is ready, if it wants to be asked. What does not pass is not offered.
+
+    `same`: it is what the client has rejected before, so the client is told that its words changed nothing.
+    """
     if not job.options.approve or delivery.empty or not delivery.verified:
         return Approval("approve")
+    count = len(delivery.accepted)
+    ready = (
+        "The team made the same change again: it could not tell from your words what to leave out. "
+        "Name files, rules or steps as report.md names them. Deliver it as it is?"
+        if same
+        else f"{count} step{'s are' if count != 1 else ' is'} ready and verified. Deliver {'them' if count != 1 else 'it'}?"
+    )
     text = (
-        f"{headline(delivery)}. Deliver it? See change.patch and report.md, then answer "
-        "“approve”, “reject”, or “reject: what should be different”."
+        f"{ready} See change.patch and report.md, then answer “approve”, “reject”, or "
+        "“reject: what should be different”."
     )
     for number in range(1, _ASKS + 1):
         word = approval(await job.ask(Question(f"approve.{take}.{number}", text)))

@@ -41,13 +41,12 @@ async def verify(team: Team, carried: Carried, key: str) -> Delivery:
     is taken back (see `suspect`) and the rest judged again, as often as there are rounds.
     """
     outcomes, head = list(carried.outcomes), carried.head
-    whole = PlanStep(id="final", title="The whole change", skill=SKILL_EDIT, instructions=team.goal)
     judged = Judged(Judgement())
     for number in range(1, team.job.options.rounds + 2):
         if head == team.line.snapshot:
             return _nothing(head, outcomes)
         await team.job.relay.say("final check of the whole change")
-        judged = await team.judge(whole, team.line.snapshot, head, key, number)
+        judged = await team.judge(_whole(team.goal, outcomes), team.line.snapshot, head, key, number)
         objections = judged.judgement.objections
         kept = [one for one in outcomes if one.what == "accepted"]
         if not objections or not kept or number > team.job.options.rounds:
@@ -61,6 +60,13 @@ async def verify(team: Team, carried: Carried, key: str) -> Delivery:
                 await team.job.relay.settled(one.step.id, one.what, one.reason)
     found = doubts(judged.judgement, allow_untested=team.job.options.allow_untested)
     return Delivery(head, tuple(outcomes), judged, tuple(found), empty=False)
+
+
+def _whole(goal: str, outcomes: list[Outcome]) -> PlanStep:
+    """All accepted steps as one: what any of them was let do, the whole may."""
+    writable = any(one.what == "accepted" and one.step.inputs.get("tests") == "writable" for one in outcomes)
+    inputs = {"tests": "writable"} if writable else {}
+    return PlanStep(id="final", title="The whole change", skill=SKILL_EDIT, instructions=goal, inputs=inputs)
 
 
 def _nothing(head: str, outcomes: list[Outcome]) -> Delivery:

@@ -25,7 +25,7 @@ from parley_agents.orchestrator.journal import Journal
 from parley_agents.orchestrator.options import DeliverRequest
 from parley_agents.orchestrator.peer import Peer, http_client
 from parley_agents.orchestrator.questions import NeedsClient, answer_from
-from parley_agents.orchestrator.relay import ENDED, QUESTION, VERIFIED, Child, Relay, children_in
+from parley_agents.orchestrator.relay import CHANGED, ENDED, QUESTION, VERIFIED, Child, Relay, children_in
 from parley_agents.orchestrator.report import headline
 from parley_agents.orchestrator.request import read_request
 from parley_agents.orchestrator.settings import OrchestratorSettings, load_settings
@@ -136,7 +136,7 @@ class Orchestrator(AgentExecutor):
             text = "cancelled by the client"
             if silent:
                 text += f"; no answer to the cancelling from {', '.join(silent)}"
-            await relay.status(pb.TASK_STATE_CANCELED, text, {VERIFIED: False})
+            await relay.status(pb.TASK_STATE_CANCELED, text, {VERIFIED: False, CHANGED: False})
         finally:
             over.set()
             self._memories.pop(context.task_id, None)
@@ -170,11 +170,12 @@ class Orchestrator(AgentExecutor):
         except ParleyError as error:
             await self._end(relay, pb.TASK_STATE_FAILED, str(error))
         else:
-            text = headline(delivery)
+            text, changed = headline(delivery), not delivery.empty
             if delivery.verified:
-                await relay.status(pb.TASK_STATE_COMPLETED, text, {VERIFIED: True})
+                await relay.status(pb.TASK_STATE_COMPLETED, text, {VERIFIED: True, CHANGED: changed})
             else:
-                await self._end(relay, pb.TASK_STATE_FAILED, f"{text}. {'; '.join(delivery.doubts)}"[:4000])
+                said = f"{text}. {'; '.join(delivery.doubts)}"[:4000]
+                await self._end(relay, pb.TASK_STATE_FAILED, said, changed=changed)
         self._memories.pop(relay.task_id, None)
 
     async def _begin(
@@ -234,10 +235,10 @@ class Orchestrator(AgentExecutor):
             self._http = http_client()
         return self._http
 
-    async def _end(self, relay: Relay, state: int, text: str) -> None:
+    async def _end(self, relay: Relay, state: int, text: str, *, changed: bool = False) -> None:
         """A bad end: nobody goes on working for a task that has none."""
         await self._cancel_all(relay.children.values())
-        await relay.status(state, text, {VERIFIED: False})
+        await relay.status(state, text, {VERIFIED: False, CHANGED: changed})
 
     async def _cancel_all(self, children: Iterable[Child]) -> list[str]:
         """Cancel all children that have not ended, at once and within a bounded time; who did not answer."""

@@ -19,7 +19,8 @@ QUESTION = "parley.dev/question"
 """Metadata of an input-required or auth-required status: the id of the question and who asks."""
 VERIFIED = "parley.dev/verified"
 """Metadata of the last status: whether the delivered change counts as verified."""
-
+CHANGED = "parley.dev/changed"
+"""Metadata of the last status: whether there is a change; a verified task without one had nothing to change."""
 STEP = "parley.dev/step"
 """Metadata of a status in which the orchestrator says what became of a step: its id, the outcome and why."""
 
