@@ -20,9 +20,12 @@ _LONGEST = 10 * 365 * 24 * 3600.0
 class UrlSigner:
     """Makes and checks signed URLs of blobs (HMAC-SHA256 over digest and expiry)."""
 
-    def __init__(self, key: bytes, base_url: str = "", *, clock: Callable[[], float] = time.time) -> None:
-        """`base_url` is where the blob routes are reachable. Raises ConfigurationError for a key under 16 bytes."""
-        if len(key) < 16:
+    def __init__(
+        self, key: bytes | Path, base_url: str = "", *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`key` or the file it is in (see `load_key`; read, or made, when first needed). `base_url` is where the blob
+        routes are reachable. Raises ConfigurationError for a key under 16 bytes."""
+        if isinstance(key, bytes) and len(key) < 16:
             raise ConfigurationError("the key that signs blob URLs needs at least 16 bytes")
         self._key = key
         self._base = base_url.rstrip("/")
@@ -53,6 +56,8 @@ class UrlSigner:
         return digest if self.verify(digest, expires, signature) else ""
 
     def _mac(self, digest: str, expires: int) -> str:
+        if isinstance(self._key, Path):
+            self._key = load_key(self._key)
         return hmac.new(self._key, f"parley-blob\n{digest}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
 

@@ -13,6 +13,7 @@ from parley_core.telemetry import current_trace, new_trace
 from parley_runtime import rules
 from parley_runtime.bus import Subscription
 from parley_runtime.dispatch import Call, digest, pack
+from parley_runtime.payloads import Payloads
 from parley_runtime.queue import Queue
 from parley_runtime.reader import Reader
 from parley_runtime.store import (
@@ -69,6 +70,7 @@ class Acceptance:
         push: PushConfigs,
         version: str,
         worker: LocalWorker | None,
+        payloads: Payloads | None = None,
     ) -> None:
         self.card = card
         self._store = store
@@ -77,6 +79,7 @@ class Acceptance:
         self._push = push
         self._version = version
         self._worker = worker
+        self._payloads = payloads or Payloads()
 
     async def accept(
         self, params: pb.SendMessageRequest, context: ServerCallContext, *, shown: bool
@@ -98,6 +101,7 @@ class Acceptance:
         elif not named_context and (stored := await self._store.load(task_id, owner)):
             request.message.context_id = stored.context_id
         push = await self._push_config(request, task_id)
+        claims = await self._payloads.check_in(request.message)
         first, snapshot = (None, b"")
         if shown and not follow_up:
             first, snapshot = submitted(task_id, new_context, request.message)
@@ -114,7 +118,7 @@ class Acceptance:
                 named_context,
                 new_context,
                 self._version,
-                pack(Call.of(context, owner), request),
+                pack(Call.of(context, owner, claims), request),
                 trace.traceparent,
                 first,
                 snapshot,

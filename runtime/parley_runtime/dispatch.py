@@ -9,6 +9,8 @@ from a2a.auth.user import User
 from a2a.server.context import ServerCallContext
 from a2a.types import a2a_pb2 as pb
 
+from parley_runtime.claims import Claim
+
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
@@ -20,14 +22,16 @@ class Call:
     tenant: str = ""
     extensions: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    """Which parts of the message are in the blob store."""
 
     @classmethod
-    def of(cls, context: ServerCallContext, owner: str) -> "Call":
+    def of(cls, context: ServerCallContext, owner: str, claims: tuple[Claim, ...] = ()) -> "Call":
         """What of a call's context is kept."""
         headers = {
             k: v for k, v in context.state.get("headers", {}).items() if k.lower() not in _SECRET_HEADERS
         }
-        return cls(owner, context.tenant, tuple(sorted(context.requested_extensions)), headers)
+        return cls(owner, context.tenant, tuple(sorted(context.requested_extensions)), headers, claims)
 
     def context(self) -> ServerCallContext:
         """The call's context as the executor sees it, perhaps in another process and much later."""
@@ -54,15 +58,18 @@ class _Caller(User):
 
 def pack(call: Call, request: pb.SendMessageRequest | pb.CancelTaskRequest) -> bytes:
     """The bytes of a work entry: the call as JSON, a newline, the request as protobuf."""
-    head = orjson.dumps([call.owner, call.tenant, call.extensions, dict(call.headers)])
+    head = orjson.dumps(
+        [call.owner, call.tenant, call.extensions, dict(call.headers), [one.to_json() for one in call.claims]]
+    )
     return head + b"\n" + request.SerializeToString()
 
 
 def unpack(data: bytes) -> tuple[Call, bytes]:
     """The call and the request's protobuf bytes of a work entry."""
     head, _, body = data.partition(b"\n")
-    owner, tenant, extensions, headers = orjson.loads(head)
-    return Call(owner, tenant, tuple(extensions), headers), body
+    owner, tenant, extensions, headers, claims = orjson.loads(head)
+    kept = tuple(Claim.from_json(one) for one in claims)
+    return Call(owner, tenant, tuple(extensions), headers, kept), body
 
 
 def digest(message: pb.Message) -> bytes:

@@ -12,7 +12,9 @@ from a2a.server.events.event_queue import EventQueue
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
 
+from parley_core.errors import Unavailable
 from parley_runtime.bus import Bus, Wake
+from parley_runtime.payloads import Payloads
 from parley_runtime.steps import LeaseLost, Scope, StepError
 from parley_runtime.store import (
     ENDED,
@@ -44,9 +46,18 @@ class TaskLog(EventQueue):
     """
 
     def __init__(
-        self, store: Store, bus: Bus, work: Work, fold: TaskFold, pushed: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        bus: Bus,
+        work: Work,
+        fold: TaskFold,
+        pushed: Callable[[], None] = lambda: None,
+        payloads: Payloads | None = None,
     ) -> None:
         self.fold = fold
+        self._payloads = payloads or Payloads()
+        self._order = asyncio.Lock()
+        self._lightening = 0
         self._pushed = pushed
         self.lost = False
         self.muted = False
@@ -63,6 +74,24 @@ class TaskLog(EventQueue):
 
     async def enqueue_event(self, event: ExecutorEvent) -> None:
         """Take an event from the executor (a2a-sdk's EventQueue)."""
+        if self._lightening or not self._payloads.fits(event):
+            return await self._enqueue_large(event)
+        await self._take(event)
+
+    async def _enqueue_large(self, event: ExecutorEvent) -> None:
+        self._lightening += 1  # whoever comes while this one is being stored goes after it
+        try:
+            async with self._order:
+                self._check()
+                try:
+                    event = await self._payloads.lightened(event)
+                except Unavailable as error:
+                    self._failure = error  # as when the task's own store is away: the work is given back
+                await self._take(event)
+        finally:
+            self._lightening -= 1
+
+    async def _take(self, event: ExecutorEvent) -> None:
         self._check()
         if self.muted:
             return

@@ -16,6 +16,7 @@ from parley_runtime import cursor, rules
 from parley_runtime.acceptance import Acceptance, LocalWorker, PushConfigs, owner_of, protocol_error
 from parley_runtime.bus import Bus, Subscription
 from parley_runtime.dispatch import Call, pack
+from parley_runtime.payloads import Payloads
 from parley_runtime.queue import Queue
 from parley_runtime.reader import Batch, Reader
 from parley_runtime.store import (
@@ -50,6 +51,7 @@ class Front(RequestHandler):
         extended_card: pb.AgentCard | None = None,
         worker: LocalWorker | None = None,
         cancel_wait: float = 10.0,
+        payloads: Payloads | None = None,
     ) -> None:
         self.card = card
         self.extended_card = extended_card
@@ -57,7 +59,7 @@ class Front(RequestHandler):
         self._queue = queue
         self._push = push
         self._reader = Reader(store, bus)
-        self._acceptance = Acceptance(card, store, queue, self._reader, push, version, worker)
+        self._acceptance = Acceptance(card, store, queue, self._reader, push, version, worker, payloads)
         self._cancel_wait = cancel_wait
 
     # -- sending (3.1.1, 3.1.2)

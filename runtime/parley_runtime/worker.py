@@ -11,12 +11,14 @@ from a2a.server.agent_execution import AgentExecutor
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
 
+from parley_core.blobs import BlobError
 from parley_core.errors import Unavailable
 from parley_core.telemetry import log_fields, parse_traceparent, span
 from parley_runtime import metrics
 from parley_runtime.bus import Bus, Wake
 from parley_runtime.dispatch import unpack
 from parley_runtime.executor import Steps, TaskLog, failed, on_crash, request_context
+from parley_runtime.payloads import Payloads, current_payloads
 from parley_runtime.queue import Queue
 from parley_runtime.steps import LeaseLost, current_steps
 from parley_runtime.store import (
@@ -71,6 +73,7 @@ class Worker:
         lease: float = 3.0,
         max_attempts: int = 5,
         pushed: Callable[[], None] = lambda: None,
+        payloads: Payloads | None = None,
     ) -> None:
         self.name = worker
         self._store = store
@@ -83,6 +86,7 @@ class Worker:
         self._lease = lease
         self._max_attempts = max_attempts
         self._pushed = pushed
+        self._payloads = payloads or Payloads()
         self._running: dict[str, _Running] = {}
         self._check_at = 0.0
         self._unfinished: list[_GivenBack] = []
@@ -157,7 +161,9 @@ class Worker:
             if ending or running.task.done() or held.get(work.task_id) == work.epoch:
                 continue
             log.warning(
-                "lost the lease of task %s (epoch %d); another worker has it, and its execution ends here", work.task_id, work.epoch
+                "lost the lease of task %s (epoch %d); another worker has it, and its execution ends here",
+                work.task_id,
+                work.epoch,
             )
             running.handed_over = True
             if running.log is not None:
@@ -241,7 +247,7 @@ class Worker:
         # An accepting process that takes the work at once knows that the task has epoch 1 and nothing but, perhaps,
         # its first event; every other execution begins from what is stored.
         stored = None if work.epoch == 1 and not work.shown else await self._store.load(work.task_id)
-        events = TaskLog(self._store, self._bus, work, self._fold(work, stored), self._pushed)
+        events = TaskLog(self._store, self._bus, work, self._fold(work, stored), self._pushed, self._payloads)
         running = self._running.get(work.task_id)
         if running is not None:
             running.log = events
@@ -276,6 +282,14 @@ class Worker:
             return await events.flush()
         call, body = unpack(work.request)
         request = pb.SendMessageRequest.FromString(body)
+        try:
+            await self._payloads.check_out(request.message, call.claims)
+        except BlobError as error:
+            await events.enqueue_event(failed(f"A part of the message is lost: {error}"))
+            return await self._let_go(work, events)
+        if stored is not None:
+            await self._payloads.use_again(events.fold.task)
+        current_payloads.set(self._payloads)
         first = work.number == 1 and work.epoch == 1
         # On a first execution the SDK shows no current task, even if the caller has been given one already.
         current = None if first or stored is None else fold(stored)
@@ -364,6 +378,7 @@ class Worker:
     async def _ask_to_cancel(self, cancel: Work, events: TaskLog, task: pb.Task | None) -> bool:
         """Have the executor cancel; True when the task has ended, False when the executor refused."""
         call, _ = unpack(cancel.request)
+        current_payloads.set(self._payloads)
         snapshot = None
         if task is not None:
             snapshot = pb.Task()
