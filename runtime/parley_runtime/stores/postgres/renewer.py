@@ -19,7 +19,8 @@ class Renewer:
         self._address = address
         self._row = (worker, version, lease)
         self._every = lease / 3
-        self._stop = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="parley-lease", daemon=True)
 
     def start(self) -> None:
@@ -28,18 +29,20 @@ class Renewer:
 
     async def stop(self) -> None:
         """End, so that the row is not written again."""
-        self._stop.set()
+        with contextlib.suppress(RuntimeError):  # its loop is over
+            self._loop.call_soon_threadsafe(self._stop.set)
         await asyncio.to_thread(self._thread.join, 5.0)
 
     def _run(self) -> None:
-        asyncio.run(self._renew())
+        try:
+            self._loop.run_until_complete(self._renew())
+        finally:
+            self._loop.close()
 
     async def _renew(self) -> None:
         connection: Any = None
         failed = False
-        while not await asyncio.to_thread(
-            self._stop.wait, self._every if not failed else min(self._every, 0.5)
-        ):
+        while not await self._stopped(self._every if not failed else min(self._every, 0.5)):
             try:
                 if connection is None:
                     connection = await connect(self._address, "lease", hot=True)
@@ -55,3 +58,9 @@ class Renewer:
         if connection is not None:
             with contextlib.suppress(*GONE):
                 await connection.close(timeout=2)
+
+    async def _stopped(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        return self._stop.is_set()

@@ -79,15 +79,18 @@ WITH q AS (
  SELECT task_id, number, 0::float8 AS rank, true AS expired FROM queue WHERE worker = '' AND expires <= now_s()
   ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED),
 """
+# An entry that came in so lately that this statement does not see it yet is left for the next time.
 _LEASE = """
 l AS (SELECT t.id FROM task t JOIN q ON q.task_id = t.id FOR UPDATE OF t SKIP LOCKED),
-k AS (UPDATE task t SET epoch = t.epoch + 1 FROM l WHERE t.id = l.id RETURNING t.id, t.epoch, t.owner, t.context_id, t.generation),
-u AS (UPDATE queue SET worker = $1, held = now_s() FROM l WHERE queue.task_id = l.id),
 w AS (UPDATE work SET state = 1, worker = $1, attempt = work.attempt + 1, started = now_s() FROM q JOIN l ON l.id = q.task_id
-  WHERE work.task_id = q.task_id AND work.number = q.number
+  WHERE work.task_id = q.task_id AND work.number = q.number AND work.state = 0
   RETURNING work.task_id, work.number, work.kind, work.version, work.request, work.traceparent, work.attempt, work.accepted,
-   work.priority, q.rank, coalesce(q.expired AND work.kind = 'message' AND work.attempt = 1, false) AS expired)
-SELECT w.*, k.epoch, k.owner, k.context_id, k.generation FROM w JOIN k ON k.id = w.task_id ORDER BY w.priority DESC, w.rank, w.accepted
+   work.priority, q.rank, coalesce(q.expired AND work.kind = 'message' AND work.attempt = 1, false) AS expired),
+k AS (UPDATE task t SET epoch = t.epoch + 1 FROM w WHERE t.id = w.task_id
+  RETURNING t.id, t.epoch, t.owner, t.context_id, t.generation),
+u AS (UPDATE queue SET worker = $1, held = now_s() FROM w WHERE queue.task_id = w.task_id)
+SELECT w.*, k.epoch, k.owner, k.context_id, k.generation FROM w JOIN k ON k.id = w.task_id
+ ORDER BY w.priority DESC, w.rank, w.accepted
 """
 TAKE += _LEASE
 TAKE_EXPIRED += _LEASE
