@@ -15,7 +15,9 @@ from stores import BACKENDS, Database
 @pytest.fixture(params=BACKENDS)
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database of each backend in turn."""
-    database = Database(request.param, tmp_path)
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/s.db" if sqlite else request.getfixturevalue("postgres_dsn")
+    database = Database(url)
     yield database
     await database.close()
 

@@ -1,39 +1,33 @@
 """The stores that the contract tests run on, and how those tests speak to them.
 
-A new backend is one more entry of BACKENDS, and what `open_store` needs to open it.
+A new backend is one more entry of BACKENDS, an address for it in conftest, and how to open it in Database.
 """
 
 import asyncio
 import os
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from parley_runtime.store import Append, NewEvent, NewMessage, Store, Work
+from parley_runtime.store import Append, Limits, NewEvent, NewMessage, Store, Work
+from parley_runtime.stores.postgres import PostgresStore
 from parley_runtime.stores.sqlite import SqliteStore
 
-BACKENDS = ("sqlite",)
+BACKENDS = ("sqlite", "postgres")
 WORKING, COMPLETED, INPUT = 2, 3, 6
 
 
 @dataclass
 class Database:
-    """A new, empty database of a backend; every store opened on it is as one of another process."""
+    """An empty database by its address; every store opened on it is as one of another process."""
 
-    backend: str
-    folder: Path
-    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:12]}")
+    url: str
     _opened: list[Store] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"sqlite:///{self.folder}/{self.name}.db"
 
     async def open(self) -> Store:
         """One more store on it, closed with it."""
-        store: Store = SqliteStore(self.url)
+        sqlite = self.url.startswith("sqlite:")
+        store: Store = SqliteStore(self.url) if sqlite else PostgresStore(self.url, "agent")
         await store.open()
         self._opened.append(store)
         return store
@@ -43,9 +37,22 @@ class Database:
             await store.close()
 
 
-def stop_renewing(store: Store) -> None:
+async def stop_renewing(store: Store) -> None:
     """Fault injection: the process of this store hangs, so nothing renews its worker's lease."""
-    store._lease = None  # type: ignore[attr-defined]
+    if isinstance(store, PostgresStore):
+        assert store._renewer is not None
+        await store._renewer.stop()
+    else:
+        store._lease = None  # type: ignore[attr-defined]
+
+
+async def set_limits(stores: tuple[Store, Store], limits: Limits) -> None:
+    """Change the limits from one process, and return when the other knows them too."""
+    await stores[0].set_limits(limits)
+    deadline = time.monotonic() + 1.5
+    while await stores[1].limits() != limits:
+        assert time.monotonic() < deadline, "the other process does not learn of the new limits"
+        await asyncio.sleep(0.05)
 
 
 def message(task: str = "t1", **changes: object) -> NewMessage:

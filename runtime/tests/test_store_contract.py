@@ -107,7 +107,7 @@ async def test_accept_and_take_in_one_step_leases_to_the_acceptor(stores: tuple[
 async def test_a_worker_that_lost_its_lease_cannot_write(stores: tuple[Store, Store]) -> None:
     await stores[0].accept(message())
     [old] = await take(stores[0], "w1", lease=0.05)
-    stop_renewing(stores[0])
+    await stop_renewing(stores[0])
     await asyncio.sleep(0.1)
     assert await stores[1].sweep() == 1
     assert (await stores[0].append(append(old, 1, WORKING))).events == ()

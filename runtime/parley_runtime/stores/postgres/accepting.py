@@ -70,7 +70,9 @@ class Accepting:
     async def _new(self, c: Any, requests: Sequence[Request], limits: Limits) -> list[Outcome]:
         # With a quota, work is begun by `take` alone, which keeps the account.
         taking = next((r.take_as for r in requests if r.take_as), "") if limits.rate <= 0 else ""
-        rows = [(*_row(r.message, limits), bool(taking and r.take_as)) for r in requests]
+        rows = [
+            (*_row(r.message, limits), bool(taking and r.take_as and _in_time(r.message))) for r in requests
+        ]
         found = await c.fetch(sql.ACCEPT, *map(list, zip(*rows, strict=True)), taking, limits.backlog)
         by_number = {row["n"]: row for row in found}
         outcomes: list[Outcome] = []
@@ -131,6 +133,10 @@ def full(limits: Limits) -> Overloaded:
     return Overloaded(
         f"{limits.backlog} messages wait already, as many as this agent may have; try again later"
     )
+
+
+def _in_time(m: NewMessage) -> bool:
+    return m.expires_in is None or m.expires_in > 0
 
 
 def _row(m: NewMessage, limits: Limits) -> tuple[Any, ...]:

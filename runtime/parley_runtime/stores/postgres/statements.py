@@ -164,12 +164,15 @@ UPDATE work SET state = 2, ended = now_s() FROM unnest($1::text[], $2::int[]) AS
  WHERE work.task_id = u.task_id AND work.number = u.number AND work.state < 2
 """
 SET_REFUSAL = "UPDATE task SET refusal = $2 WHERE id = $1"
+# What has been begun has met its deadline.
 FREE = """
-UPDATE work SET state = 0, worker = '', attempt = attempt - $3::int, started = CASE WHEN $3::int = 0 THEN started END
+UPDATE work SET state = 0, worker = '', attempt = attempt - $3::int, started = CASE WHEN $3::int = 0 THEN started END,
+  expires = CASE WHEN $3::int = 0 THEN NULL ELSE expires END
  WHERE task_id = $1 AND number = $2 AND state = 1
 """
 FREE_ALL = """
-UPDATE work SET state = 0, worker = '', attempt = attempt - $2::int, started = CASE WHEN $2::int = 0 THEN started END
+UPDATE work SET state = 0, worker = '', attempt = attempt - $2::int, started = CASE WHEN $2::int = 0 THEN started END,
+  expires = CASE WHEN $2::int = 0 THEN NULL ELSE expires END
  WHERE task_id = ANY($1::text[]) AND state = 1
 """
 # A follow-up's place among its tenant's and everybody's (see ACCEPT).

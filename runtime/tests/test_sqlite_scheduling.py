@@ -1,0 +1,51 @@
+"""What the store on SQLite promises of scheduling beyond the port."""
+
+import pytest
+from stores import drain, fill, message, set_limits, share, take
+
+from parley_runtime.store import HIGHEST, NORMAL, Limits, Store, Work
+
+Stores = tuple[Store, Store]
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+def names(done: list[Work]) -> list[str]:
+    return [work.task_id for work in done]
+
+
+async def test_who_comes_while_others_wait_is_not_taken_as_it_is_accepted(stores: Stores) -> None:
+    await stores[0].register_worker("w", "1", 30)
+    assert (await stores[0].accept(message("a"), take_as="w")).work is not None
+    await stores[1].accept(message("b"))
+    assert (await stores[0].accept(message("c"), take_as="w")).work is None
+    assert names(await take(stores[0])) == ["b", "c"]
+
+
+async def test_each_priority_shares_on_its_own(stores: Stores) -> None:
+    await fill(stores[0], "a", 10, priority=HIGHEST)
+    await fill(stores[0], "b", 10, priority=NORMAL)
+    await drain(stores[0], count=10)
+    await fill(stores[0], "a", 10, first=10, priority=NORMAL)
+    assert share(await drain(stores[0], count=10)) == {"a": 5, "b": 5}
+
+
+async def test_nothing_waits_for_the_quota_when_nothing_waits_at_all(stores: Stores) -> None:
+    await set_limits(stores, Limits(rate=0.01, burst=1))
+    await fill(stores[0], "a", 1)
+    assert len(await take(stores[0])) == 1
+    assert (await stores[0].take("w", "1", 10)).wait == 0
+
+
+async def test_the_state_of_the_queue_is_told_by_priority(stores: Stores) -> None:
+    await stores[0].accept(message("a", priority=HIGHEST))
+    await fill(stores[0], "b", 3)
+    await take(stores[0], limit=1)
+    state = await stores[1].queue_state()
+    assert (state.waiting, state.running) == (3, 1)
+    assert state.oldest >= 0
+    assert dict(state.by_priority) == {NORMAL: 3}
+    assert state.quota is None
+    await set_limits(stores, Limits(rate=0.001, burst=4))
+    quota = (await stores[1].queue_state()).quota
+    assert quota is not None
+    assert 3.9 <= quota <= 4.1
