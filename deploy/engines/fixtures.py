@@ -10,6 +10,7 @@ import pytest
 
 from engines.keeper import Scratch
 from engines.postgres import Postgres
+from engines.rocketmq import RocketMQ
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +45,17 @@ def own_postgres() -> Iterator[Callable[..., Postgres]]:
     """Start a server that this test may kill: `own_postgres(settings={"max_connections": "20"})`."""
     with ExitStack() as servers:
         yield lambda **options: servers.enter_context(Postgres(**options))
+
+
+@pytest.fixture(scope="session")
+def rocketmq(run_folder: Scratch) -> RocketMQ:
+    """The run's RocketMQ, for all who leave it running: have topics and groups of your own names on it."""
+    with run_folder.locked():
+        return RocketMQ(run_folder.folder).start()
+
+
+@pytest.fixture
+def own_rocketmq() -> Iterator[Callable[..., RocketMQ]]:
+    """Start a cluster whose parts this test may kill: `own_rocketmq()`."""
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(RocketMQ(**options))

@@ -29,6 +29,7 @@ class Program:
         self.log = folder / f"{name}.log"
         self._pid_file = folder / f"{name}.pid"
         self._child: subprocess.Popen[bytes] | None = None
+        self._said_before = 0
 
     def start(
         self,
@@ -42,6 +43,7 @@ class Program:
         if self.running:
             raise EngineError(f"{self.name} runs already")
         with self.log.open("ab") as log:
+            self._said_before = log.tell()
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -68,6 +70,12 @@ class Program:
             if time.monotonic() > deadline:
                 raise EngineError(f"{self.name} was not ready after {timeout:.0f} s:\n{self.tail()}")
             time.sleep(0.02)
+
+    def said(self, text: str) -> bool:
+        """Whether its output has the text, since this object last started it."""
+        with self.log.open("rb") as log:
+            log.seek(self._said_before)
+            return text.encode() in log.read()
 
     @property
     def pid(self) -> int | None:

@@ -13,6 +13,7 @@ import pytest
 
 from engines.errors import EngineError
 from engines.postgres import Postgres
+from engines.rocketmq import PARTS, RocketMQ
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -53,6 +54,26 @@ def test_a_frozen_postgres_answers_again_after_resume(own_postgres: Callable[...
         server.execute("SELECT 1", timeout=0.5)
     server.resume()
     assert server.execute("SELECT 1") == "1"
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(300)
+def test_each_part_of_rocketmq_may_be_killed_and_comes_back_on_its_port(
+    own_rocketmq: Callable[..., RocketMQ],
+) -> None:
+    cluster = own_rocketmq()
+    url, broker = cluster.url, cluster.pid("broker")
+    cluster.kill("proxy")
+    assert (cluster.running("proxy"), cluster.pid("broker")) == (False, broker)
+    cluster.start()
+    for part in PARTS:
+        cluster.kill(part)
+        cluster.start(part)
+    assert (cluster.running(), cluster.url) == (True, url)
+    folder = cluster.folder
+    cluster.close()
+    assert not cluster.running()
+    assert not folder.exists()
 
 
 def test_a_wrong_statement_is_an_error_that_says_so(postgres: Postgres) -> None:

@@ -1,0 +1,258 @@
+"""RocketMQ 5.5: name server, broker and proxy (in cluster mode), each a process that can be killed alone."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from engines.certificate import make_certificate
+from engines.errors import EngineError
+from engines.java import Jars, jars, java
+from engines.keeper import Scratch
+from engines.ports import free_port
+from engines.program import Program
+
+Part = Literal["namesrv", "broker", "proxy"]
+PARTS: tuple[Part, ...] = ("namesrv", "broker", "proxy")
+
+_HOME = Path(__file__).parents[1] / "rocketmq"
+_MAIN = {
+    "namesrv": "org.apache.rocketmq.namesrv.NamesrvStartup",
+    "broker": "org.apache.rocketmq.broker.BrokerStartup",
+    "proxy": "org.apache.rocketmq.proxy.ProxyStartup",
+}
+_MEMORY = {
+    "namesrv": ("-Xms32m", "-Xmx96m", "-XX:MaxDirectMemorySize=64m"),
+    "broker": ("-Xms128m", "-Xmx384m", "-XX:MaxDirectMemorySize=256m"),
+    "proxy": ("-Xms96m", "-Xmx256m", "-XX:MaxDirectMemorySize=256m"),
+}
+# An open port means little: the broker opens its own long before it serves.
+_READY = {"namesrv": "boot success", "broker": "boot success", "proxy": "startup successfully"}
+_OPENED = [
+    f"--add-{kind}=java.base/{package}=ALL-UNNAMED"
+    for kind, package in (
+        ("exports", "jdk.internal.ref"),
+        ("exports", "sun.nio.ch"),
+        ("opens", "java.nio"),
+        ("opens", "sun.nio.ch"),
+    )
+]
+_PROXY_TRIES = 6
+
+
+class RocketMQ:
+    """One cluster of three processes. All calls block (start ~5 s, the very first time on a machine ~1 min: it fetches 100 MB).
+
+    Without a folder its data is temporary and goes with close() or the end of this process, even by kill -9.
+    Methods that take parts mean all three when none is named.
+    """
+
+    def __init__(self, folder: Path | None = None, *, port: int = 0, archive: bool = False) -> None:
+        """`port` is the preferred one of the proxy; `archive` writes the archives of classes when it is stopped."""
+        self._scratch = Scratch.create("rocketmq") if folder is None else None
+        self.folder = (self._scratch.folder if self._scratch else Path(folder or "")) / "rocketmq"
+        self._programs = {part: Program(part, self.folder.parent) for part in PARTS}
+        self._facts = self.folder / "ports.json"
+        self._preferred = port
+        self._archive = archive
+
+    @property
+    def url(self) -> str:
+        """What `--queue` and `--bus` take: `rocketmq://127.0.0.1:port?namesrv=127.0.0.1:port`."""
+        return f"rocketmq://{self.proxy}?namesrv={self.namesrv}"
+
+    @property
+    def proxy(self) -> str:
+        """host:port of the proxy's gRPC, plain or TLS."""
+        return self._address("proxy")
+
+    @property
+    def namesrv(self) -> str:
+        """host:port of the name server."""
+        return self._address("namesrv")
+
+    @property
+    def broker(self) -> str:
+        """host:port of the broker's remoting protocol."""
+        return self._address("broker")
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that the proxy shows (for localhost and 127.0.0.1), which is its own authority."""
+        return self.folder / "conf" / "tls" / "rocketmq.crt"
+
+    def running(self, *parts: Part) -> bool:
+        """Whether the processes are there."""
+        return all(self._programs[part].running for part in parts or PARTS)
+
+    def pid(self, part: Part) -> int | None:
+        """A part's process while it runs."""
+        return self._programs[part].pid
+
+    def log(self, part: Part) -> str:
+        """The end of what a part wrote to its output (the rest is under folder/logs)."""
+        return self._programs[part].tail(200)
+
+    def start(self, *parts: Part) -> Self:
+        """Start those that do not run, in order; on return they are ready, on the ports they had. Raises EngineError."""
+        found = jars(_HOME / "pom.xml")
+        if not self._archive:
+            make_archives(found)
+        if not self._facts.exists():
+            self._make()
+        starts: dict[Part, Callable[[Jars], None]] = {
+            "namesrv": self._start_namesrv,
+            "broker": self._start_broker,
+            "proxy": self._start_proxy,
+        }
+        for part in PARTS:
+            if (not parts or part in parts) and not self._programs[part].running:
+                starts[part](found)
+        return self
+
+    def stop(self, *parts: Part) -> None:
+        """SIGTERM, those who use another first."""
+        for part in reversed(PARTS):
+            if not parts or part in parts:
+                self._programs[part].stop()
+
+    def kill(self, *parts: Part) -> None:
+        """kill -9."""
+        for part in parts or PARTS:
+            self._programs[part].kill()
+
+    def restart(self, *parts: Part) -> None:
+        """Stop and start on the same ports and data."""
+        self.stop(*parts)
+        self.start(*parts)
+
+    def pause(self, *parts: Part) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        for part in parts or PARTS:
+            self._programs[part].pause()
+
+    def resume(self, *parts: Part) -> None:
+        """Go on after pause()."""
+        for part in parts or PARTS:
+            self._programs[part].resume()
+
+    def close(self) -> None:
+        """Stop all; if the folder is temporary, remove that too."""
+        if self._scratch:
+            self.kill()
+            self._scratch.remove()
+        else:
+            self.stop()
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start_namesrv(self, found: Jars) -> None:
+        self._launch("namesrv", found, "-c", str(self.folder / "conf" / "namesrv.conf"))
+        self._await("namesrv")
+
+    def _start_broker(self, found: Jars) -> None:
+        self._launch("broker", found, "-c", str(self.folder / "conf" / "broker.conf"))
+        self._await("broker")
+
+    def _start_proxy(self, found: Jars) -> None:
+        # The broker says that it is ready a moment before the name server knows it, and a proxy started in that moment ends.
+        for left in reversed(range(_PROXY_TRIES)):
+            self._launch("proxy", found, "-pm", "cluster", "-pc", str(self.folder / "conf" / "proxy.json"))
+            try:
+                return self._await("proxy")
+            except EngineError:
+                if not left or self._programs["proxy"].running:
+                    raise
+                time.sleep(0.5)
+
+    def _launch(self, part: Part, found: Jars, *arguments: str) -> None:
+        home, port = self.folder, self._port("namesrv")
+        options = [
+            *_MEMORY[part],
+            *found.archive_options(part, make=self._archive),
+            *("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:CICompilerCount=2"),
+            *("-Djava.net.preferIPv4Stack=true", "-Dtls.server.mode=disabled"),
+            # Its logs, and the native library that RocksDB unpacks at each start, stay in the folder.
+            *(f"-Duser.home={home}", f"-Djava.io.tmpdir={home / 'tmp'}", f"-Drocketmq.home.dir={home}"),
+            *_OPENED,
+        ]
+        self._programs[part].start(
+            [java(), *options, "-cp", found.classpath, _MAIN[part], *arguments],
+            cwd=home,
+            environment={
+                "NAMESRV_ADDR": f"127.0.0.1:{port}",
+                "ROCKETMQ_HOME": str(home),
+                "RMQ_PROXY_HOME": str(home),
+            },
+        )
+
+    def _await(self, part: Part) -> None:
+        program = self._programs[part]
+        program.wait_until(lambda: program.said(_READY[part]), timeout=90)
+
+    def _make(self) -> None:
+        """Configuration; the facts are written last, so a half-made one is made again."""
+        conf = self.folder / "conf"
+        for needed in (conf / "tls", self.folder / "tmp"):
+            needed.mkdir(parents=True, exist_ok=True)
+        # The broker also listens two ports below its own.
+        ports = {
+            "namesrv": free_port(),
+            "broker": free_port(also=-2),
+            "ha": free_port(),
+            "proxy": free_port(self._preferred),
+            "remoting": free_port(),
+        }
+        make_certificate(self.ca, conf / "tls" / "rocketmq.key")
+        (conf / "namesrv.conf").write_text(f"bindAddress=127.0.0.1\nlistenPort={ports['namesrv']}\n")
+        broker = {
+            "brokerIP1": "127.0.0.1",
+            "brokerIP2": "127.0.0.1",
+            "bindAddress": "127.0.0.1",
+            "listenPort": ports["broker"],
+            "haListenPort": ports["ha"],
+            "namesrvAddr": f"127.0.0.1:{ports['namesrv']}",
+            "storePathRootDir": self.folder / "store",
+        }
+        added = "".join(f"{name}={value}\n" for name, value in broker.items())
+        (conf / "broker.conf").write_text((_HOME / "broker.conf").read_text() + added)
+        proxy = {
+            **json.loads((_HOME / "proxy.json").read_text()),
+            "namesrvAddr": broker["namesrvAddr"],
+            "localServeAddr": "127.0.0.1",
+            "grpcServerPort": ports["proxy"],
+            "remotingListenPort": ports["remoting"],
+        }
+        (conf / "proxy.json").write_text(json.dumps(proxy, indent=2))
+        self._facts.write_text(json.dumps(ports))
+
+    def _port(self, part: Part) -> int:
+        try:
+            return int(json.loads(self._facts.read_text())[part])
+        except FileNotFoundError:
+            raise EngineError("this RocketMQ was never started") from None
+
+    def _address(self, part: Part) -> str:
+        return f"127.0.0.1:{self._port(part)}"
+
+
+def make_archives(found: Jars) -> None:
+    """Once for each set of jars: run all three and keep the archives of their classes, which makes later starts five times faster."""
+    with found.once("archives") as first:
+        if first:
+            with contextlib.closing(RocketMQ(archive=True)) as trial:
+                trial.start()
+                trial.stop()
