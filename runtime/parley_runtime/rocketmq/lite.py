@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from parley_core.errors import ParleyError
 from parley_runtime.rocketmq.connection import Connection, check
 from parley_runtime.rocketmq.consumer import MOST_AT_ONCE, ack, receive
+from parley_runtime.rocketmq.loops import Loops
 from parley_runtime.rocketmq.messages import Received
 from parley_runtime.rocketmq.session import Session
 from parley_runtime.rocketmq.stubs import definition, service
@@ -55,21 +56,25 @@ class LiteConsumer:
         self._acks: list[Received] = []
         self._changed = asyncio.Event()
         self._to_ack = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._repeat_at = 0.0
+        self._loops = Loops()
+        self.opened = False
 
     def open(self) -> None:
         """Begin the session, and receive until `close`."""
+        self.opened = True
         self.session.open()
-        for loop in (self._receive, self._subscribe, self._acknowledge):
-            self._tasks.append(asyncio.create_task(loop(), name=f"rocketmq-lite:{self.session.group}"))
+        self._loops.open("rocketmq-lite", self._receive, self._subscribe, self._acknowledge)
 
     async def close(self) -> None:
         """Stop. (The long poll is cancelled with it: nobody is left to miss anything.)"""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._loops.close()
         await self.session.close()
+
+    def repeat(self) -> None:
+        """Say all wanted topics again now (nothing is heard of them)."""
+        self._repeat_at = 0.0
+        self._changed.set()
 
     def __contains__(self, lite: str) -> bool:
         """Whether the lite topic is heard."""
@@ -121,20 +126,19 @@ class LiteConsumer:
 
     async def _subscribe(self) -> None:
         loop = asyncio.get_running_loop()
-        repeat = loop.time()
         while True:
             await self.session.live.wait()
             try:
-                async with asyncio.timeout(max(0.0, repeat - loop.time())):
+                async with asyncio.timeout(max(0.0, self._repeat_at - loop.time())):
                     await self._changed.wait()
             except TimeoutError:
                 pass
             self._changed.clear()
             try:
                 await self._say_changes()
-                if loop.time() >= repeat:
+                if loop.time() >= self._repeat_at:
                     await self._say_all()
-                    repeat = loop.time() + _REPEAT + _REPEAT_EACH * len(self._wanted)
+                    self._repeat_at = loop.time() + _REPEAT + _REPEAT_EACH * len(self._wanted)
             except ParleyError as error:
                 log.debug("cannot subscribe at %s: %s", self.session.topic, error)
                 self._changed.set()
