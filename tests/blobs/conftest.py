@@ -1,12 +1,14 @@
 """Each kind of place for blobs, real."""
 
 import os
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
 from parley_core.blobs import BlobStore
 from parley_core.blobstores import blob_store
 
