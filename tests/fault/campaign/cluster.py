@@ -59,8 +59,6 @@ class Cluster:
 
     async def start(self) -> None:
         """Start all replicas and wait until they are ready."""
-        for link in self.links.values():
-            await link.start()
         for name in self.names:
             self._spawn(name)
         for name in self.names:
