@@ -3,9 +3,11 @@
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import orjson
 from a2a.types import a2a_pb2 as pb
+from google.protobuf import struct_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict, SerializeToJsonError
 
 from parley_core.blobs import Blob, BlobDamaged
@@ -84,7 +86,7 @@ def content_of(part: pb.Part) -> bytes | None:
         case "data":
             try:
                 return orjson.dumps(MessageToDict(part.data))
-            except (SerializeToJsonError, TypeError):
+            except (ValueError, TypeError, SerializeToJsonError):
                 return None
     return None
 
@@ -109,8 +111,34 @@ def describe(part: pb.Part, blob: Blob, content: str) -> None:
 def restore(part: pb.Part, claimed: Claim, data: bytes) -> None:
     """Make of a part again what its sender wrote. Raises BlobDamaged when `data` cannot be its content."""
     part.CopyFrom(pb.Part.FromString(claimed.shell))
+    _fill(part, claimed.content, data)
+
+
+def described(part: pb.Part) -> tuple[str, int]:
+    """What a URL part of this platform leads to: "raw", "text" or "data", and its bytes; "" for any other part."""
+    if part.WhichOneof("content") != "url" or BLOB not in part.metadata:
+        return "", 0
+    told = part.metadata[BLOB]
+    if not isinstance(told, struct_pb2.Struct):
+        return "", 0
+    content, size = told.fields["content"].string_value, told.fields["size"].number_value
+    return (
+        (content, int(size)) if content in _TYPES and isfinite(size) else ("", 0)
+    )  # others may have written it
+
+
+def inline(part: pb.Part, data: bytes) -> None:
+    """Put the content that a URL part is described to lead to in its place. Raises BlobDamaged."""
+    content, _ = described(part)
+    del part.metadata[BLOB]
+    if not part.metadata:
+        part.ClearField("metadata")
+    _fill(part, content, data)
+
+
+def _fill(part: pb.Part, content: str, data: bytes) -> None:
     try:
-        match claimed.content:
+        match content:
             case "raw":
                 part.raw = data
             case "text":
@@ -118,4 +146,4 @@ def restore(part: pb.Part, claimed: Claim, data: bytes) -> None:
             case _:
                 ParseDict(orjson.loads(data), part.data)
     except ValueError as error:
-        raise BlobDamaged(f"blob {claimed.digest[:12]} is not the {claimed.content} it was") from error
+        raise BlobDamaged(f"what part {part.filename!r} leads to is not the {content} it was") from error

@@ -24,6 +24,7 @@ from parley_agents.bundles import Exchange, data_of
 from parley_agents.orchestrator.errors import BadAnswer
 from parley_agents.orchestrator.plan import faults
 from parley_core.errors import ParleyError
+from parley_runtime.claims import described, inline
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -115,7 +116,7 @@ def tests_in(task: pb.Task) -> Tested:
 
 
 async def kept(task: pb.Task, exchange: Exchange) -> pb.Task:
-    """The task as the journal keeps it: no history, bundles where we can read them again."""
+    """The task as the journal keeps it: no history, bundles where we can read them again, documents in it."""
     copy = pb.Task(id=task.id, context_id=task.context_id, status=task.status)
     for artifact in task.artifacts:
         mine = copy.artifacts.add()
@@ -127,6 +128,11 @@ async def kept(task: pb.Task, exchange: Exchange) -> pb.Task:
                     part.CopyFrom(await exchange.part(data, GIT_BUNDLE, part.filename))
                 except ParleyError:
                     continue  # whoever needs it will say what is wrong with it
+            elif 0 < described(part)[1] <= MAX_JSON:
+                try:
+                    inline(part, await exchange.bytes_of(part))
+                except ParleyError:
+                    continue
     return copy
 
 
