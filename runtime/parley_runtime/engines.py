@@ -7,13 +7,16 @@ from typing import Protocol
 from parley_core.errors import ConfigurationError
 from parley_runtime.bus import Bus
 from parley_runtime.buses.postgres import PostgresBus
+from parley_runtime.buses.rocketmq import RocketBus, StandIn
 from parley_runtime.buses.sqlite import SqliteBus
 from parley_runtime.push.outbox import Outbox
 from parley_runtime.push.postgres import PostgresOutbox
 from parley_runtime.push.sqlite import SqlOutbox
 from parley_runtime.queue import Queue
 from parley_runtime.queues.postgres import PostgresQueue
+from parley_runtime.queues.rocketmq import RocketQueue
 from parley_runtime.queues.sqlite import SqliteQueue
+from parley_runtime.rocketmq.address import RocketAddress
 from parley_runtime.settings import HostSettings
 from parley_runtime.store import Store
 from parley_runtime.stores.postgres import PostgresStore
@@ -57,12 +60,39 @@ class Engines:
         return {name: reason for name, reason in said.items() if reason}
 
 
-def engines_for(settings: HostSettings, agent: str) -> Engines:
-    """The engines that the settings name for an agent. Raises ConfigurationError for an address of no known kind."""
+def engines_for(settings: HostSettings, agent: str, version: str, host: str) -> Engines:
+    """The engines that the settings name for the host `host` of an agent's version. Raises ConfigurationError for an
+    address of no known kind."""
+    base = _on_store(settings, agent)
+    queue, bus = base.queue, base.bus
+    if settings.queue:
+        queue = RocketQueue(RocketAddress.parse(settings.queue), base.queue, agent=agent, version=version)
+    if settings.bus:
+        reads = "front" in settings.role
+        bus = RocketBus(RocketAddress.parse(settings.bus), base.stand_in, agent=agent, host=host, reads=reads)
+    return Engines(base.store, base.outbox, queue, bus, base.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class _OnStore:
+    """What a store offers by itself; what stands in for a broker that is away."""
+
+    store: Store
+    outbox: Outbox
+    queue: Queue
+    stand_in: StandIn
+    shared: Sequence[Part] = ()
+
+    @property
+    def bus(self) -> Bus:
+        return self.stand_in
+
+
+def _on_store(settings: HostSettings, agent: str) -> _OnStore:
     scheme = settings.store.partition(":")[0]
     if scheme == "sqlite":
         store = SqliteStore(settings.store)
-        return Engines(store, SqlOutbox(store), SqliteQueue(store), SqliteBus(store))
+        return _OnStore(store, SqlOutbox(store), SqliteQueue(store), SqliteBus(store))
     if scheme in ("postgresql", "postgres"):
         return _postgres(settings, agent)
     raise ConfigurationError(
@@ -71,9 +101,10 @@ def engines_for(settings: HostSettings, agent: str) -> Engines:
     )
 
 
-def _postgres(settings: HostSettings, agent: str) -> Engines:
+def _postgres(settings: HostSettings, agent: str) -> _OnStore:
     store = PostgresStore(settings.store, agent)
     listener, notifier = Listener(store.address), Notifier(store.address)
     queue = PostgresQueue(listener, notifier, store.address.key)
     bus = PostgresBus(listener, notifier, store.address.key)
-    return Engines(store, PostgresOutbox(store), queue, bus, (notifier, listener))
+    outbox = PostgresOutbox(store, listener, notifier)
+    return _OnStore(store, outbox, queue, bus, (outbox, notifier, listener))

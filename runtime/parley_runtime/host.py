@@ -65,7 +65,7 @@ class AgentHost:
         if s.grpc:
             require_safe_listen(s.grpc, self._authenticator)
         self.card = _published(card, s)
-        self.engines = engines_for(s, self.card.name)
+        self.engines = engines_for(s, self.card.name, self.card.version, self.id)
         self.store = self.engines.store
         self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
         self.payloads = payloads_for(s)

@@ -1,4 +1,5 @@
-"""The outbox port: notifications that are still to be sent, and where to.
+"""The outbox port: notifications that are still to be sent, and where to. All its times are durations, by the store's
+clock: clocks of processes that differ do no harm.
 
 The store writes a notification for each configuration of a task in the transaction that appends the event, so there is
 never an event without its notifications. What every backend gives:
@@ -9,7 +10,8 @@ never an event without its notifications. What every backend gives:
   very moment still arrives.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,8 +22,8 @@ class Gate(Protocol):
     """Says whether a notification may go to a URL now, so that one receiver does not take all the room."""
 
     def enter(self, url: str) -> float:
-        """0: yes, and a place is taken; a time (seconds since the epoch): not before then; infinity: not while
-        those under way to its host are."""
+        """0: yes, and a place is taken; more: not for so many seconds; infinity: not while those under way to its
+        host are, which is not for long."""
 
     def leave(self, url: str) -> None:
         """Give back a place."""
@@ -31,7 +33,8 @@ class Gate(Protocol):
 class Delivery:
     """A leased notification. `body` is the ProtoJSON of a StreamResponse; `attempts` counts this one too.
 
-    `created` and `lease_until` are seconds since the epoch. `config` holds secrets and is in no representation.
+    `age` is seconds from its event to its lease; `lease_until` is by the store's clock, and tells this lease from later
+    ones. `config` holds secrets and is in no representation.
     """
 
     id: int
@@ -40,7 +43,7 @@ class Delivery:
     generation: int
     body: bytes = field(repr=False)
     traceparent: str
-    created: float
+    age: float
     attempts: int
     lease_until: float
     config: pb.TaskPushNotificationConfig = field(repr=False)
@@ -77,16 +80,14 @@ class Outbox(Protocol):
         """Take a notification off the outbox. With `then`, lease the next of the same task and configuration
         for that many seconds and return it, if there is one."""
 
-    async def retry(self, delivery: Delivery, sender: str, at: float, reason: str) -> None:
-        """Put a notification back until `at` (seconds since the epoch); it still holds back the later ones."""
+    async def retry(self, delivery: Delivery, sender: str, pause: float, reason: str) -> None:
+        """Put a notification back for `pause` seconds; it still holds back the later ones."""
 
     async def release(self, delivery: Delivery, sender: str) -> None:
         """Put a notification back as if it had not been leased."""
 
-    async def give_up(
-        self, delivery: Delivery, sender: str, reason: str, created_before: float = 0.0
-    ) -> None:
-        """Send a notification no more, nor the others of its task and configuration created before that time."""
+    async def give_up(self, delivery: Delivery, sender: str, reason: str, older: float = math.inf) -> None:
+        """Send a notification no more, nor those of its task and configuration that are `older` than so many seconds."""
 
     async def stop(self, delivery: Delivery, sender: str, reason: str) -> None:
         """Send nothing more to this configuration, which its owner still sees, until it is set again."""
@@ -110,5 +111,12 @@ class Outbox(Protocol):
     async def state(self) -> OutboxState:
         """How full the outbox is."""
 
-    async def forget(self, given_up_before: float) -> int:
-        """Drop the records of notifications created before that time and given up; how many."""
+    async def forget(self, older: float) -> int:
+        """Drop the records of notifications that were given up and are older than so many seconds; how many (a bounded
+        number at a time)."""
+
+    def attend(self, wake: Callable[[], None]) -> None:
+        """Call `wake` on the event loop when senders of other processes have more than they can take."""
+
+    def overflow(self) -> None:
+        """Say to other processes' senders that there is more than this process can take."""

@@ -25,11 +25,13 @@ class PushPolicy:
     refusals: int = 5
     """Attempts that a receiver may refuse with a client error before the notification is given up."""
     longest_retry_after: float = 3600.0
-    at_once: int = 64
-    """Deliveries of this process under way together."""
+    at_once: int = 256
+    """Deliveries of this process under way together …"""
+    at_once_unproven: int = 192
+    """… of which so many to receivers that are not known to answer quickly."""
     at_once_per_host: int = 4
     poll: float = 0.25
-    """How soon a notification written by another process is noticed."""
+    """How soon a notification is noticed that another process wrote and did not take."""
     remember_failures: float = 7 * 24 * 3600.0
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
 
 import httpx
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _IN_A_ROW = 32
 _LOOK_OVER = 15.0
+_OVERFLOW = 0.1
+"""Seconds between calls to others for help."""
 
 
 class Sender:
@@ -35,8 +38,9 @@ class Sender:
         self._guard = guard
         self._name = name
         self._policy = policy or PushPolicy()
-        self._hosts = Hosts(self._policy.at_once_per_host)
+        self._hosts = Hosts(self._policy.at_once_per_host, self._policy.at_once_unproven)
         self._under_way = 0
+        self._overflowed = 0.0
         self._interrupted: list[Delivery] = []
         self._wake = asyncio.Event()
 
@@ -49,6 +53,7 @@ class Sender:
 
         An error that is neither the network's nor the store's ends it, loudly.
         """
+        self._outbox.attend(self.wake)
         try:
             async with (
                 guarded_client(self._guard, seconds=self._policy.attempt) as client,
@@ -70,27 +75,42 @@ class Sender:
         """Begin deliveries as there is room; False when there is nothing to do before the next wake or poll."""
         room = self._policy.at_once - self._under_way
         if room <= 0:
+            self._overflow()
             return False
+        leasing = asyncio.ensure_future(self._outbox.lease(self._name, room, self._policy.lease, self._hosts))
         try:
-            taken = await self._outbox.lease(self._name, room, self._policy.lease, self._hosts)
+            taken = await asyncio.shield(leasing)
         except Unavailable as error:
             log.warning("cannot look for push notifications: %s", error)
             return False
+        except asyncio.CancelledError:
+            with contextlib.suppress(Unavailable):
+                self._interrupted.extend(await leasing)
+            raise
         self._under_way += len(taken)
+        if len(taken) == room:
+            self._overflow()
         for delivery in taken:
             group.create_task(self._deliver(client, delivery), name=f"push:{delivery.task_id}")
         return bool(taken)
+
+    def _overflow(self) -> None:
+        now = time.monotonic()
+        if now - self._overflowed >= _OVERFLOW:
+            self._overflowed = now
+            self._outbox.overflow()
 
     async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
         """Deliver one notification, and then those behind it, up to a number, while all goes well."""
         url = delivery.config.url
         try:
             for left in range(_IN_A_ROW, 0, -1):
+                begun = time.monotonic()
                 outcome = await self._attempt(client, delivery)
-                self._hosts.answered(url, well=outcome.status > 0 or outcome.final)
-                now = time.time()
-                decision = decide(outcome, delivery.attempts, now - delivery.created, now, self._policy)
-                following = await self._settle(delivery, decision, now, more=left > 1)
+                took = time.monotonic() - begun
+                self._hosts.answered(url, took, well=outcome.status > 0 or outcome.final)
+                decision = decide(outcome, delivery.attempts, delivery.age + took, time.time(), self._policy)
+                following = await self._settle(delivery, decision, more=left > 1)
                 if following is None:
                     break
                 delivery = following
@@ -135,9 +155,7 @@ class Sender:
                 log.exception("delivering a push notification of task %s failed oddly", delivery.task_id)
                 return Outcome(reason=f"an answer that cannot be read ({type(error).__name__})")
 
-    async def _settle(
-        self, delivery: Delivery, decision: Decision, now: float, *, more: bool
-    ) -> Delivery | None:
+    async def _settle(self, delivery: Delivery, decision: Decision, *, more: bool) -> Delivery | None:
         metrics.PUSHES.labels(decision.kind).inc()
         if decision.kind == "delivered":
             then = self._policy.lease if more else 0.0
@@ -153,25 +171,28 @@ class Sender:
             decision.reason,
         )
         if decision.kind == "retry":
-            await self._outbox.retry(delivery, self._name, now + decision.pause, decision.reason)
+            await self._outbox.retry(delivery, self._name, decision.pause, decision.reason)
         elif decision.kind == "stop":
             await self._outbox.stop(delivery, self._name, decision.reason)
         else:
-            before = now - self._policy.give_up if decision.old else 0.0
-            await self._outbox.give_up(delivery, self._name, decision.reason, before)
+            older = self._policy.give_up if decision.old else math.inf
+            await self._outbox.give_up(delivery, self._name, decision.reason, older)
         return None
 
     async def _keep(self) -> None:
         """Measure the outbox and forget old failures, now and then."""
         while True:
+            begun = time.monotonic()
             try:
                 state = await self._outbox.state()
                 metrics.PENDING.set(state.pending)
                 metrics.OLDEST.set(state.oldest)
-                await self._outbox.forget(time.time() - self._policy.remember_failures)
+                metrics.GIVEN_UP.set(state.given_up)
+                await self._outbox.forget(self._policy.remember_failures)
             except Unavailable as error:
                 log.warning("cannot look over the push outbox: %s", error)
-            await asyncio.sleep(_LOOK_OVER)
+            # Counting takes longer the more there is: never more than a hundredth of the time goes into it.
+            await asyncio.sleep(max(_LOOK_OVER, 100 * (time.monotonic() - begun)))
 
 
 def headers(delivery: Delivery, trace: TraceContext) -> dict[str, str]:

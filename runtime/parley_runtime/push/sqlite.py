@@ -1,24 +1,21 @@
 """The outbox on the SQLite store's file, through the store's own writing and reading."""
 
 import math
-import random
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from a2a.types import a2a_pb2 as pb
 
 from parley_runtime.push import statements as sql
 from parley_runtime.push.outbox import Delivery, Failure, Gate, OutboxState
+from parley_runtime.push.plan import FIRST_PAGE, LAST_PAGE, PARKED, Due, Plan, plan
 from parley_runtime.store import UnknownTask
 
 T = TypeVar("T")
 
-_FIRST_PAGE = 32
-_LAST_PAGE = 512
-_PARKED = 3600.0
+_FORGOTTEN_AT_ONCE = 1000
 
 
 class Connected(Protocol):
@@ -40,16 +37,16 @@ class SqlOutbox:
     async def lease(self, sender: str, limit: int, seconds: float, gate: Gate) -> Sequence[Delivery]:
         """See Outbox.lease. Looks at a page of what is due, at a larger one while it is full of receivers that
         are busy, and puts those off when even the largest is; so many for one receiver hide nobody else's."""
-        size = _FIRST_PAGE
+        size = FIRST_PAGE
         while True:
             now = time.time()
             rows = await self._due(now, size)
             full = len(rows) == size
-            plan = _plan(rows, limit, gate, now, crowded=full and size == _LAST_PAGE)
-            taken = await self._carry_out(plan, sender, now, now + seconds, gate)
+            made = plan(rows, limit, gate, crowded=full and size == LAST_PAGE)
+            taken = await self._carry_out(made, sender, now, now + seconds, gate)
             if taken or not full:
                 return taken
-            size = min(size * 4, _LAST_PAGE)
+            size = min(size * 4, LAST_PAGE)
 
     async def delivered(self, delivery: Delivery, sender: str, then: float = 0.0) -> Delivery | None:
         """See Outbox.delivered."""
@@ -65,24 +62,23 @@ class SqlOutbox:
 
         return await self._store.write(work)
 
-    async def retry(self, delivery: Delivery, sender: str, at: float, reason: str) -> None:
+    async def retry(self, delivery: Delivery, sender: str, pause: float, reason: str) -> None:
         """See Outbox.retry."""
-        values = {**_mine(delivery, sender), "at": at, "reason": reason}
+        values = {**_mine(delivery, sender), "at": time.time() + pause, "reason": reason}
         await self._store.write(lambda c: c.execute(sql.RETRY, values).rowcount)
 
     async def release(self, delivery: Delivery, sender: str) -> None:
         """See Outbox.release."""
         await self._store.write(lambda c: c.execute(sql.RELEASE, _mine(delivery, sender)).rowcount)
 
-    async def give_up(
-        self, delivery: Delivery, sender: str, reason: str, created_before: float = 0.0
-    ) -> None:
+    async def give_up(self, delivery: Delivery, sender: str, reason: str, older: float = math.inf) -> None:
         """See Outbox.give_up."""
         values = {**_mine(delivery, sender), "reason": reason}
+        before = time.time() - older
 
         def work(c: sqlite3.Connection) -> None:
             if c.execute(sql.GIVE_UP, values).rowcount:
-                c.execute(sql.GIVE_UP_OLD, {**_lane(delivery), "reason": reason, "before": created_before})
+                c.execute(sql.GIVE_UP_OLD, {**_lane(delivery), "reason": reason, "before": before})
                 _release_next(c, delivery)
 
         await self._store.write(work)
@@ -98,30 +94,29 @@ class SqlOutbox:
 
         await self._store.write(work)
 
-    async def _due(self, now: float, size: int) -> "Sequence[_Due]":
+    async def _due(self, now: float, size: int) -> Sequence[Due]:
         rows = await self._store.read(lambda c: c.execute(sql.DUE, {"now": now, "limit": size}).fetchall())
-        return [_Due(*row) for row in rows]
+        return [Due(*row) for row in rows]
 
     async def _carry_out(
-        self, plan: "_Plan", sender: str, now: float, until: float, gate: Gate
+        self, made: Plan, sender: str, now: float, until: float, gate: Gate
     ) -> Sequence[Delivery]:
         def work(c: sqlite3.Connection) -> Sequence[Delivery]:
-            c.executemany(sql.PARK, [{"id": i, "until": now + _PARKED, "now": now} for i in plan.park])
-            c.executemany(sql.PUT_OFF, [{"id": i, "until": at, "now": now} for i, at in plan.put_off])
-            c.executemany(sql.DROP_UNWANTED, [{"id": i} for i in plan.drop])
-            found = [_take(c, row_id, sender, now, until) for row_id, _ in plan.take]
+            c.executemany(sql.PARK, [{"id": i, "until": now + PARKED, "now": now} for i in made.park])
+            c.executemany(
+                sql.PUT_OFF, [{"id": i, "until": now + wait, "now": now} for i, wait in made.put_off]
+            )
+            c.executemany(sql.DROP_UNWANTED, [{"id": i} for i in made.drop])
+            found = [_take(c, row_id, sender, now, until) for row_id, _ in made.take]
             return [delivery for delivery in found if delivery is not None]
 
-        if not (plan.park or plan.put_off or plan.drop or plan.take):
+        if not made:
             return ()
         taken: Sequence[Delivery] = ()
         try:
             taken = await self._store.write(work)
         finally:
-            ours = {delivery.id for delivery in taken}
-            for row_id, url in plan.take:
-                if row_id not in ours:
-                    gate.leave(url)
+            made.leave(gate, [delivery.id for delivery in taken])
         return taken
 
     # -- configurations
@@ -176,47 +171,19 @@ class SqlOutbox:
         pending, oldest, given_up = await self._store.read(work)
         return OutboxState(pending, time.time() - oldest if oldest else 0.0, given_up)
 
-    async def forget(self, given_up_before: float) -> int:
+    async def forget(self, older: float) -> int:
         """See Outbox.forget."""
-        rows = await self._store.read(lambda c: c.execute(sql.FORGET, (given_up_before,)).fetchall())
+        values = (time.time() - older, _FORGOTTEN_AT_ONCE)
+        rows = await self._store.read(lambda c: c.execute(sql.FORGET, values).fetchall())
         if rows:
             await self._store.write(lambda c: c.executemany(sql.DROP, rows).rowcount)
         return len(rows)
 
+    def attend(self, wake: Callable[[], None]) -> None:
+        """See Outbox.attend. The few processes on a file look into it often enough."""
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """A due row: the URL of its configuration (None: deleted, "": stopped) and the first row of its lane."""
-
-    id: int
-    url: str | None
-    head: int
-
-
-@dataclass(slots=True)
-class _Plan:
-    take: list[tuple[int, str]] = field(default_factory=list)
-    park: list[int] = field(default_factory=list)
-    put_off: list[tuple[int, float]] = field(default_factory=list)
-    drop: list[int] = field(default_factory=list)
-
-
-def _plan(rows: Sequence[_Due], limit: int, gate: Gate, now: float, *, crowded: bool) -> _Plan:
-    plan = _Plan()
-    for row in rows:
-        if not row.url:
-            plan.drop.append(row.id)
-        elif row.id != row.head:
-            plan.park.append(row.id)
-        elif len(plan.take) < limit:
-            at = gate.enter(row.url)
-            if at == 0:
-                plan.take.append((row.id, row.url))
-            elif at < math.inf:
-                plan.put_off.append((row.id, at))
-            elif crowded:
-                plan.put_off.append((row.id, now + random.uniform(1.0, 3.0)))
-    return plan
+    def overflow(self) -> None:
+        """See Outbox.overflow."""
 
 
 def _take(c: sqlite3.Connection, row_id: int, sender: str, now: float, until: float) -> Delivery | None:
@@ -226,8 +193,9 @@ def _take(c: sqlite3.Connection, row_id: int, sender: str, now: float, until: fl
     if row[-1] is None:
         c.execute(sql.DROP_UNWANTED, {"id": row_id})
         return None
-    *values, config = row
-    return Delivery(*values, pb.TaskPushNotificationConfig.FromString(config))  # type: ignore[call-arg]
+    *values, created, attempts, lease_until, config = row
+    parsed = pb.TaskPushNotificationConfig.FromString(config)
+    return Delivery(*values, now - created, attempts, lease_until, parsed)  # type: ignore[call-arg]
 
 
 def _release_next(c: sqlite3.Connection, delivery: Delivery) -> int | None:

@@ -48,5 +48,5 @@ FAILURES = """SELECT config_id, generation, attempts, last_error, state = 2 FROM
  WHERE task_id = ? AND last_error <> '' ORDER BY id DESC LIMIT 100"""
 PENDING = "SELECT count(*), min(created) FROM outbox WHERE state = 0"
 GIVEN_UP = "SELECT count(*) FROM outbox WHERE state = 2"
-FORGET = "SELECT id FROM outbox WHERE state = 2 AND created < ?"
+FORGET = "SELECT id FROM outbox WHERE state = 2 AND created < ? LIMIT ?"
 DROP = "DELETE FROM outbox WHERE id = ? AND state = 2"

@@ -1,8 +1,9 @@
-"""A real store with tasks that have push configurations, and real receivers on loopback."""
+"""Real stores with tasks that have push configurations, and real receivers on loopback."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import orjson
 import pytest
 from a2a.types import a2a_pb2 as pb
 
-from parley_runtime.push.sqlite import SqlOutbox
-from parley_runtime.store import Append, NewEvent, NewMessage, Work
-from parley_runtime.stores.sqlite import SqliteStore
+from parley_runtime.push.outbox import Outbox
+from parley_runtime.store import Append, NewEvent, NewMessage, Store, Work
+
+sys.path.insert(0, str(Path(__file__).parent))
+from backends import Opened, opened_on
 
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 
@@ -21,7 +24,7 @@ TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 class Pushed:
     """A running task whose events are pushed: `emit` appends events as a worker would."""
 
-    store: SqliteStore
+    store: Store
     work: Work
     generation: int = 0
 
@@ -48,8 +51,8 @@ def body(task_id: str, number: int) -> bytes:
 class Tasks:
     """Makes tasks in one store."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self.store = store
+    def __init__(self, store: Store, outbox: Outbox) -> None:
+        self.store, self.outbox = store, outbox
         self.made = 0
 
     async def __call__(self, *configs: pb.TaskPushNotificationConfig, owner: str = "alice") -> Pushed:
@@ -62,26 +65,43 @@ class Tasks:
         assert accepted.work is not None
         for config in configs:
             config.task_id = task_id
-            assert await SqlOutbox(self.store).set(owner, config, 20)
+            assert await self.outbox.set(owner, config, 20)
         return Pushed(self.store, accepted.work)
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = SqliteStore(f"sqlite:///{tmp_path}/push.db")
-    await opened.open()
-    yield opened
-    await opened.close()
+@pytest.fixture(params=["sqlite", "postgres"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/push.db"
+    return str(request.getfixturevalue("postgres_dsn"))
 
 
 @pytest.fixture
-def task(store: SqliteStore) -> Tasks:
-    return Tasks(store)
+def opened(address: str) -> Callable[[], AbstractAsyncContextManager[Opened]]:
+    """The store and the outbox as one more process has them."""
+    return lambda: opened_on(address)
 
 
 @pytest.fixture
-def outbox(store: SqliteStore) -> SqlOutbox:
-    return SqlOutbox(store)
+async def own(address: str) -> AsyncIterator[Opened]:
+    async with opened_on(address) as found:
+        yield found
+
+
+@pytest.fixture
+def store(own: Opened) -> Store:
+    return own.store
+
+
+@pytest.fixture
+def outbox(own: Opened) -> Outbox:
+    return own.outbox
+
+
+@pytest.fixture
+def task(store: Store, outbox: Outbox) -> Tasks:
+    return Tasks(store, outbox)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from parley_core.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in migrations/versions (a test compares)."""
 _FOLDER = Path(__file__).parent / "migrations"
 _PATIENCE = 120.0
