@@ -67,6 +67,10 @@ class Connection(asyncio.Protocol):
 
     async def _post(self, body: bytes) -> bytes:
         assert self._transport is not None
+        if self._transport.is_closing():
+            raise CallFailed(
+                "the server has closed this connection, as servers do when it is idle; open another"
+            )
         self._answer = asyncio.get_running_loop().create_future()
         self._body = b""
         self._transport.write(self._head + b"%d\r\n\r\n" % len(body) + body)

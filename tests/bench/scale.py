@@ -23,6 +23,18 @@ class Scale:
     sdk_tasks: int = 8000
     cards: int = 100_000
     searches: int = 300
+    crowd: int = 10_000
+    sdk_crowd: int = 200
+    stalled_chunks: int = 2000
+    token_streams: int = 1000
+    token_chunks: int = 60
+    sdk_token_streams: int = 16
+    sdk_token_chunks: int = 20
+    backlogs: tuple[int, ...] = (1000, 10_000, 100_000, 1_000_000)
+    queued: int = 1000
+    heavy: int = 10_000
+    shared: int = 400
+    quota: float = 8.0
 
 
 FULL = Scale(tasks=int(os.environ.get("BENCH_TASKS", "100000")))
@@ -42,4 +54,16 @@ QUICK = Scale(
     sdk_tasks=200,
     cards=1000,
     searches=10,
+    crowd=100,
+    sdk_crowd=20,
+    stalled_chunks=50,
+    token_streams=20,
+    token_chunks=10,
+    sdk_token_streams=4,
+    sdk_token_chunks=5,
+    backlogs=(200, 1000),
+    queued=50,
+    heavy=200,
+    shared=40,
+    quota=2.0,
 )

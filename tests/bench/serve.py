@@ -1,6 +1,7 @@
 """One server of a bench, as a process of its own: `python serve.py parley|sdk --port N [--store URL] [--role …]`.
 
-Both sides: the same executor, uvicorn with uvloop and httptools, no access log, the same GC settings.
+Both sides: the same executor, uvicorn with uvloop and httptools, no access log, the same GC settings. The SDK's
+keeps its tasks in memory, or, with a PostgreSQL store, in its own cluster stores.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator
 import httpx
 import uvicorn
 import uvloop
+from a2a.server.cluster import DatabaseTaskEventStream, VersionedDatabaseTaskStore
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_jsonrpc_routes
 from a2a.server.tasks import (
@@ -21,10 +23,13 @@ from a2a.server.tasks import (
     InMemoryTaskStore,
 )
 from agent import BenchAgent, card
+from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 
 from parley_runtime.host import AgentHost
 from parley_runtime.settings import HostSettings
+
+_POOL = 32
 
 
 def main() -> None:
@@ -41,7 +46,7 @@ def main() -> None:
     if given.side == "parley":
         uvloop.run(_parley(given.port, given.store, given.role))
     else:
-        uvloop.run(_sdk(given.port))
+        uvloop.run(_sdk(given.port, given.store))
 
 
 async def _parley(port: int, store: str, role: str) -> None:
@@ -50,15 +55,8 @@ async def _parley(port: int, store: str, role: str) -> None:
     await AgentHost(card(f"http://{listen}"), BenchAgent(), settings).run()
 
 
-async def _sdk(port: int) -> None:
-    pushes = InMemoryPushNotificationConfigStore()
-    handler = DefaultRequestHandler(
-        BenchAgent(),
-        InMemoryTaskStore(),
-        card(f"http://127.0.0.1:{port}"),
-        push_config_store=pushes,
-        push_sender=BasePushNotificationSender(httpx.AsyncClient(timeout=30), pushes),
-    )
+async def _sdk(port: int, store: str) -> None:
+    handler = await _clustered(port, store) if store.startswith("postgresql:") else _in_memory(port)
     config = uvicorn.Config(
         Starlette(routes=create_jsonrpc_routes(handler, "/a2a/jsonrpc"), lifespan=_lifespan),
         port=port,
@@ -71,6 +69,27 @@ async def _sdk(port: int) -> None:
     )
     server = uvicorn.Server(config)
     await server.serve()
+
+
+def _in_memory(port: int) -> DefaultRequestHandler:
+    pushes = InMemoryPushNotificationConfigStore()
+    return DefaultRequestHandler(
+        BenchAgent(),
+        InMemoryTaskStore(),
+        card(f"http://127.0.0.1:{port}"),
+        push_config_store=pushes,
+        push_sender=BasePushNotificationSender(httpx.AsyncClient(timeout=30), pushes),
+    )
+
+
+async def _clustered(port: int, store: str) -> DefaultRequestHandler:
+    """The SDK's own set-up for several replicas on one database, its tables made and every other setting its default
+    but the pool, which has a connection for each call in flight."""
+    engine = create_async_engine(store.replace("postgresql:", "postgresql+asyncpg:", 1), pool_size=_POOL)
+    tasks, events = VersionedDatabaseTaskStore(engine), DatabaseTaskEventStream(engine)
+    await tasks.initialize()
+    await events.initialize()
+    return DefaultRequestHandler(BenchAgent(), tasks, card(f"http://127.0.0.1:{port}"), event_stream=events)
 
 
 @contextlib.asynccontextmanager

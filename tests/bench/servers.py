@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -26,6 +26,11 @@ class Server:
         self.port = port
         self.process = process
         self._seen = psutil.Process(process.pid)
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """Where clients call: its own port."""
+        return (self.port,)
 
     @property
     def cpu(self) -> float:
@@ -49,14 +54,20 @@ class Server:
         await self.process.wait()
 
 
-async def start(side: str, *, store: Path | None = None, role: str = "front,worker") -> Server:
-    """A server that answers. Raises RuntimeError when it does not come up."""
+async def start(side: str, *, store: str = "", role: str = "front,worker", **settings: str) -> Server:
+    """A server that answers, with a store at this address and these further settings (`queue="rocketmq://…"`).
+    Raises RuntimeError when it does not come up."""
     await quiet.moment()
     port = _free_port()
     arguments = [sys.executable, str(HERE / "serve.py"), side, "--port", str(port), "--role", role]
-    if store is not None:
-        arguments += ["--store", f"sqlite:///{store}"]
-    environment = {**os.environ, "OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false", "OTEL_SDK_DISABLED": "true"}
+    if store:
+        arguments += ["--store", store]
+    environment = {
+        **os.environ,
+        **{f"PARLEY_{name.upper()}": value for name, value in settings.items()},
+        "OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false",
+        "OTEL_SDK_DISABLED": "true",
+    }
     process = await asyncio.create_subprocess_exec(*arguments, env=environment)
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline and process.returncode is None:
@@ -74,7 +85,7 @@ async def start(side: str, *, store: Path | None = None, role: str = "front,work
 async def running(side: str) -> AsyncIterator[Server]:
     """One server of a side, Parley's on a fresh file on disk, gone afterwards."""
     with _home() as home:
-        server = await start(side, store=home / "bench.db")
+        server = await start(side, store=f"sqlite:///{home / 'bench.db'}")
         try:
             yield server
         finally:
@@ -82,10 +93,10 @@ async def running(side: str) -> AsyncIterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def fleet(*roles: str) -> AsyncIterator[tuple[list[Server], Path]]:
-    """Parley processes with these roles on one fresh file; what is added to the list is stopped too."""
+async def fleet(*roles: str) -> AsyncIterator[tuple[list[Server], str]]:
+    """Parley processes with these roles on one fresh file, and its address; what is added to the list is stopped too."""
     with _home() as home:
-        store = home / "bench.db"
+        store = f"sqlite:///{home / 'bench.db'}"
         servers: list[Server] = []
         try:
             for role in roles:

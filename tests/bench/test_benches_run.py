@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 _RUN = Path(__file__).with_name("run.py")
-_FIGURES = (
+_EMBEDDED = (
     "durable requests, 32 in flight",
     "durable requests, one at a time",
     "small chunks, 1 stream",
@@ -21,10 +21,32 @@ _FIGURES = (
 )
 
 
+_CLUSTER = (
+    "durable requests, 32 in flight",
+    "durable requests, one at a time",
+    "event lag to a stream on another replica",
+    "takeover after kill -9",
+    "idle subscriber",
+    "time of 40 readers beside 10 that do not read",
+    "small chunks, 20 streams, 4 workers",
+    "PostgreSQL's CPU a queued task",
+    "a light tenant's first task",
+    "shares of two tenants",
+    "calls begun under a quota",
+)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_figure_of_the_bench_can_still_be_measured() -> None:
-    done = subprocess.run([sys.executable, _RUN, "--quick"], capture_output=True, text=True, timeout=590)
+@pytest.mark.parametrize(
+    ("profile", "figures"), [((), _EMBEDDED), (("--cluster",), _CLUSTER)], ids=["embedded", "cluster"]
+)
+def test_every_figure_of_the_bench_can_still_be_measured(
+    profile: tuple[str, ...], figures: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, _RUN, "--quick", *profile], capture_output=True, text=True, timeout=590
+    )
     assert done.returncode == 0, done.stderr
-    for figure in _FIGURES:
+    for figure in figures:
         assert f"\n{figure}" in done.stdout

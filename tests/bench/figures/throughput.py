@@ -3,11 +3,13 @@
 import asyncio
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 from client import CallFailed, Connection, message, request
 from scale import Scale
-from servers import SIDES, Server, running
+from servers import SIDES, running
 from table import Row, at_least
 
 
@@ -15,17 +17,28 @@ from table import Row, at_least
 class Load:
     """What a closed loop of callers got. Times are milliseconds."""
 
+    requests: float
     per_second: float
     cpu: float
     p50: float
     p99: float
 
 
+class Loaded(Protocol):
+    """What is loaded: one server or several."""
+
+    @property
+    def ports(self) -> Sequence[int]: ...
+
+    @property
+    def cpu(self) -> float: ...
+
+
 async def load(
-    server: Server, callers: int, seconds: float = 0.0, count: int = 0, text: str = "hello"
+    server: Loaded, callers: int, seconds: float = 0.0, count: int = 0, text: str = "hello"
 ) -> Load:
     """Have `callers` send one message after the other, for some seconds or until `count` are answered."""
-    connections = [await Connection.open(server.port) for _ in range(callers)]
+    connections = [await Connection.open(server.ports[n % len(server.ports)]) for n in range(callers)]
     until = time.monotonic() + seconds if seconds else float("inf")
     left = count or 1 << 60
     times: list[float] = []
@@ -47,6 +60,7 @@ async def load(
         connection.close()
     times.sort()
     return Load(
+        len(times),
         len(times) / took,
         cpu / len(times) * 1000,
         times[len(times) // 2] * 1000,
@@ -64,7 +78,7 @@ async def measure(scale: Scale) -> list[Row]:
                 async with running(side) as server:
                     await load(server, callers, min(0.7, scale.load))
                     got[side].append(await load(server, callers, scale.load))
-        parley, sdk = (_median(got[side]) for side in SIDES)
+        parley, sdk = (median(got[side]) for side in SIDES)
         rows.append(at_least(f"durable requests, {name}", goal, parley.per_second, sdk.per_second, "/s"))
         rows.append(_beside(f"· CPU a request, {name}", parley.cpu, sdk.cpu, "ms"))
         rows.append(
@@ -83,7 +97,6 @@ def _beside(figure: str, parley: float, sdk: float, unit: str) -> Row:
     return Row(figure, "", f"{parley:.2f} {unit}", f"{sdk:.2f} {unit}", f"{parley / sdk:.2f}×")
 
 
-def _median(loads: list[Load]) -> Load:
-    return Load(
-        *(statistics.median(getattr(x, f) for x in loads) for f in ("per_second", "cpu", "p50", "p99"))
-    )
+def median(loads: list[Load]) -> Load:
+    """The median of each of their figures."""
+    return Load(*(statistics.median(getattr(x, f.name) for x in loads) for f in fields(Load)))
