@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 MEMBERS := core registry runtime agents cli
 STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml) | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock run test test-slow lint bench bench-quick clean
+ENGINES ?= postgres rocketmq s3
+ENGINE = PYTHONPATH=deploy $(BIN)/python -m engines.run
+
+.PHONY: help setup lock run test test-cluster test-slow lint bench bench-cluster bench-quick clean engines engines-down engines-env engines-status
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,11 +43,28 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 	if test -z "$$PARLEY_REPO"; then PARLEY_REPO=$$(examples/sample-repo.sh .parley/sample-repo) || exit; fi; \
 	export PARLEY_TASK PARLEY_REPO; exec $(BIN)/parley run $(ARGS)
 
-test: setup ## every test but the slow stage
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not network" $(ARGS)
+test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not network and not cluster" $(ARGS)
 
-test-slow: setup ## the slow stage: released packages fetched as sdists, small runs of the benches
+test-cluster: setup ## the tests on RocketMQ and S3 (Java 17 and Maven; the tests start them)
+	@$(ENGINE) fetch
+	$(BIN)/pytest -n 2 --dist loadfile -m "cluster and not slow and not network" $(ARGS)
+
+test-slow: setup ## the slow stage: released packages fetched as sdists, small runs of the benches, long campaigns
+	@$(ENGINE) fetch
 	$(BIN)/pytest -m "slow or network" $(ARGS)
+
+engines: setup ## start PostgreSQL, RocketMQ and S3 on loopback (ENGINES="postgres" for some); see deploy/README.md
+	@$(ENGINE) up $(ENGINES)
+
+engines-down: setup ## stop them; their data stays
+	@$(ENGINE) down $(ENGINES)
+
+engines-env: setup ## what Parley needs to use them, as exports for the shell
+	@$(ENGINE) env $(ENGINES)
+
+engines-status: setup ## which of them run
+	@$(ENGINE) status $(ENGINES)
 
 clean: ## remove what make built
 	rm -rf $(VENV) .parley parley-out
@@ -52,5 +72,9 @@ clean: ## remove what make built
 bench: setup ## measure everything against the a2a-sdk's own server, rewrite docs/benchmarks.md (about ten minutes)
 	$(BIN)/python tests/bench/run.py
 
+bench-cluster: setup ## the same for the cluster profile: PostgreSQL, fronts and workers apart; rewrite docs/benchmarks-cluster.md
+	$(BIN)/python tests/bench/run.py --cluster
+
 bench-quick: setup ## see that every bench still runs
 	$(BIN)/python tests/bench/run.py --quick
+	$(BIN)/python tests/bench/run.py --cluster --quick

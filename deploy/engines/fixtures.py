@@ -11,6 +11,7 @@ import pytest
 from engines.keeper import Scratch
 from engines.postgres import Postgres
 from engines.rocketmq import RocketMQ
+from engines.s3 import S3
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +60,28 @@ def own_rocketmq() -> Iterator[Callable[..., RocketMQ]]:
     """Start a cluster whose parts this test may kill: `own_rocketmq()`."""
     with ExitStack() as servers:
         yield lambda **options: servers.enter_context(RocketMQ(**options))
+
+
+@pytest.fixture(scope="session")
+def s3(run_folder: Scratch) -> S3:
+    """The run's S3 server, for all who leave it running: create_bucket() gives each test its own."""
+    with run_folder.locked():
+        server = S3(run_folder.folder)
+        if not server.running:
+            server.start()
+    return server
+
+
+@pytest.fixture
+def s3_url(s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`s3://bucket?endpoint=…` of an empty bucket for this test alone, its credentials in the environment."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3.url(s3.create_bucket())
+
+
+@pytest.fixture
+def own_s3() -> Iterator[Callable[..., S3]]:
+    """Start an S3 server that this test may kill: `own_s3()`."""
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(S3(**options))

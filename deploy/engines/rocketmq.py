@@ -84,6 +84,18 @@ class RocketMQ:
         """The certificate that the proxy shows (for localhost and 127.0.0.1), which is its own authority."""
         return self.folder / "conf" / "tls" / "rocketmq.crt"
 
+    @classmethod
+    def fetch(cls) -> Jars:
+        """The jars. The first time on a machine fetch them, and run all three once to keep the archives of their classes:
+        later starts are several times faster. Raises EngineError."""
+        found = jars(_HOME / "pom.xml")
+        with found.once("archive") as first:
+            if first:
+                with contextlib.closing(cls(archive=True)) as trial:
+                    trial.start()
+                    trial.stop()
+        return found
+
     def running(self, *parts: Part) -> bool:
         """Whether the processes are there."""
         return all(self._programs[part].running for part in parts or PARTS)
@@ -98,9 +110,7 @@ class RocketMQ:
 
     def start(self, *parts: Part) -> Self:
         """Start those that do not run, in order; on return they are ready, on the ports they had. Raises EngineError."""
-        found = jars(_HOME / "pom.xml")
-        if not self._archive:
-            make_archives(found)
+        found = jars(_HOME / "pom.xml") if self._archive else self.fetch()
         if not self._facts.exists():
             self._make()
         starts: dict[Part, Callable[[Jars], None]] = {
@@ -247,12 +257,3 @@ class RocketMQ:
 
     def _address(self, part: Part) -> str:
         return f"127.0.0.1:{self._port(part)}"
-
-
-def make_archives(found: Jars) -> None:
-    """Once for each set of jars: run all three and keep the archives of their classes, which makes later starts five times faster."""
-    with found.once("archives") as first:
-        if first:
-            with contextlib.closing(RocketMQ(archive=True)) as trial:
-                trial.start()
-                trial.stop()

@@ -5,15 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from obstore.store import S3Store
 
 from engines.errors import EngineError
 from engines.postgres import Postgres
 from engines.rocketmq import PARTS, RocketMQ
+from engines.s3 import S3
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -95,3 +99,30 @@ def test_nothing_is_left_when_its_user_is_killed() -> None:
         lambda: psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
     )
     assert gone(lambda: Path(folder).exists())
+
+
+@pytest.mark.cluster
+def test_s3_keeps_what_it_was_given_through_kill_9_and_refuses_who_does_not_sign(
+    own_s3: Callable[..., S3],
+) -> None:
+    server = own_s3()
+    bucket = server.create_bucket()
+    store = bucket_of(server, bucket)
+    store.put("kept", b"x" * 6_000_000, chunk_size=5 * 1024 * 1024, use_multipart=True)
+    server.kill()
+    server.start()
+    assert bytes(store.get_range("kept", start=5_999_998, length=2)) == b"xx"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{server.endpoint}/{bucket}/kept", timeout=10)
+
+
+@pytest.mark.cluster
+def test_every_test_has_a_bucket_of_its_own(s3: S3, s3_url: str) -> None:
+    assert s3_url.startswith("s3://")
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == s3.environment["AWS_SECRET_ACCESS_KEY"]
+
+
+def bucket_of(server: S3, bucket: str) -> S3Store:
+    """A client of it."""
+    config = {name.lower(): value for name, value in server.environment.items()}
+    return S3Store(bucket, endpoint=server.endpoint, client_options={"allow_http": True}, **config)

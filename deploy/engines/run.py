@@ -1,0 +1,117 @@
+"""`make engines`: PostgreSQL, RocketMQ and S3 on loopback for a developer. `run.py fetch|up|down|status|env [postgres rocketmq s3]`
+
+`fetch` gets ready what a first start would have to (jars, archives of classes) and says what is missing.
+They stay until `down`, and their data until the folder is removed.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engines.errors import EngineError
+from engines.postgres import Postgres, binaries
+from engines.rocketmq import PARTS, RocketMQ
+from engines.s3 import S3
+
+BUCKET = "parley"
+
+
+def folder() -> Path:
+    """Where data and logs lie: not under a home, which the account that PostgreSQL runs as may not enter. Raises EngineError."""
+    place = Path(f"/var/tmp/parley-engines-{os.getuid()}")
+    place.mkdir(mode=0o711, exist_ok=True)
+    if place.is_symlink() or place.stat().st_uid != os.getuid():
+        raise EngineError(f"{place} belongs to another user; remove it")
+    return place
+
+
+class Engines:
+    """The three of them, each with its preferred port (another free one if that is taken)."""
+
+    names = ("postgres", "rocketmq", "s3")
+
+    def __init__(self, place: Path) -> None:
+        self.postgres = Postgres(place, port=15432)
+        self.rocketmq = RocketMQ(place, port=18081)
+        self.s3 = S3(place, port=19000)
+
+    def fetch(self, name: str) -> None:
+        """Have all there that a start needs. Raises EngineError for what is to be installed first."""
+        fetches: dict[str, Callable[[], object]] = {
+            "postgres": binaries,
+            "rocketmq": RocketMQ.fetch,
+            "s3": S3.fetch,
+        }
+        fetches[name]()
+
+    def up(self, name: str) -> None:
+        """Start what does not run. Raises EngineError."""
+        if name == "postgres" and not self.postgres.running:
+            self.postgres.start()
+        elif name == "rocketmq":
+            self.rocketmq.start()
+        elif name == "s3" and not self.s3.running:
+            self.s3.start()
+            if not (self.s3.folder / "buckets" / BUCKET).exists():
+                self.s3.create_bucket(BUCKET)
+
+    def down(self, name: str) -> None:
+        """Stop it if it runs."""
+        closes = {"postgres": self.postgres.close, "rocketmq": self.rocketmq.close, "s3": self.s3.close}
+        closes[name]()
+
+    def missing(self, name: str) -> list[str]:
+        """Which of its processes do not run."""
+        if name == "rocketmq":
+            return [part for part in PARTS if not self.rocketmq.running(part)]
+        return [] if (self.postgres if name == "postgres" else self.s3).running else [name]
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What a `parley` command or an agent needs to use it."""
+        if name == "postgres":
+            return {"PARLEY_STORE": self.postgres.dsn}
+        if name == "rocketmq":
+            return {"PARLEY_QUEUE": self.rocketmq.url, "PARLEY_BUS": self.rocketmq.url}
+        return {"PARLEY_BLOBS": self.s3.url(BUCKET), **self.s3.environment}
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 1 if something does not start (up) or does not run (status)."""
+    parser = argparse.ArgumentParser(prog="engines", description=__doc__)
+    parser.add_argument("command", choices=("fetch", "up", "down", "status", "env"))
+    parser.add_argument("engines", nargs="*", help="postgres, rocketmq, s3 (default: all)")
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.engines) - set(Engines.names):
+        parser.error(f"no such engine: {', '.join(sorted(unknown))}")
+    names, code = asked.engines or Engines.names, 0
+    engines = Engines(folder())
+    for name in names if asked.command != "down" else reversed(names):
+        since = time.monotonic()
+        try:
+            if asked.command == "fetch":
+                engines.fetch(name)
+            elif asked.command == "up":
+                engines.up(name)
+                print(f"{name} ready after {time.monotonic() - since:.1f} s")
+            elif asked.command == "down":
+                engines.down(name)
+                print(f"{name} is down")
+            elif asked.command == "env" and not engines.missing(name):
+                for variable, value in engines.environment(name).items():
+                    print(f"export {variable}={shlex.quote(value)}")
+            elif asked.command == "status":
+                missing = engines.missing(name)
+                code = code or int(bool(missing))
+                print(f"{name}: {'up' if not missing else 'down: ' + ', '.join(missing)}")
+        except EngineError as error:
+            code = 1
+            print(f"{name}: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
