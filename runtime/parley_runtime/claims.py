@@ -85,7 +85,9 @@ def content_of(part: pb.Part) -> bytes | None:
             return part.text.encode()
         case "data":
             try:
-                return orjson.dumps(MessageToDict(part.data))
+                return orjson.dumps(
+                    MessageToDict(part.data), option=orjson.OPT_SORT_KEYS
+                )  # the same data, one blob
             except (ValueError, TypeError, SerializeToJsonError):
                 return None
     return None
