@@ -10,7 +10,8 @@ from a2a.types import a2a_pb2 as pb
 from a2a.utils import errors as a2a
 
 from parley_core.telemetry import current_trace, new_trace
-from parley_runtime import rules
+from parley_runtime import metrics, rules
+from parley_runtime.admission import Admission, owner_of
 from parley_runtime.bus import Subscription
 from parley_runtime.dispatch import Call, digest, pack
 from parley_runtime.payloads import Payloads
@@ -21,6 +22,7 @@ from parley_runtime.store import (
     ContextMismatch,
     MessageIdReused,
     NewMessage,
+    Overloaded,
     Store,
     TaskEnded,
     TooManyConfigs,
@@ -71,6 +73,7 @@ class Acceptance:
         version: str,
         worker: LocalWorker | None,
         payloads: Payloads | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.card = card
         self._store = store
@@ -80,6 +83,7 @@ class Acceptance:
         self._version = version
         self._worker = worker
         self._payloads = payloads or Payloads()
+        self._admission = admission or Admission()
 
     async def accept(
         self, params: pb.SendMessageRequest, context: ServerCallContext, *, shown: bool
@@ -87,6 +91,7 @@ class Acceptance:
         """Store a message and start its work; with it an ear that has listened since before. `shown`: a new task is
         visible at once. Raises the protocol's errors."""
         rules.check_message(params, context, self.card)
+        terms = self._admission.terms(params, context)
         owner = owner_of(context)
         identity = digest(params.message)
         follow_up = bool(params.message.task_id)
@@ -123,6 +128,9 @@ class Acceptance:
                 first,
                 snapshot,
                 push,
+                terms.tenant,
+                terms.priority,
+                terms.expires_in,
             ),
             take_as=worker.name if worker is not None else "",
         )
@@ -133,6 +141,8 @@ class Acceptance:
             )  # what is committed is started, though the caller be gone
         except BaseException as error:
             ear.close()
+            if isinstance(error, Overloaded):
+                metrics.REFUSED.labels(self.card.name).inc()
             raise protocol_error(error) from error
         if accepted.task_id != task_id:
             ear.close()
@@ -158,12 +168,6 @@ class Acceptance:
         config.task_id = task_id
         await self._push.check(config)
         return config.SerializeToString()
-
-
-def owner_of(context: ServerCallContext) -> str:
-    """Who a call's tasks belong to: the caller, within the tenant if the call names one."""
-    owner = context.user.user_name or "local"
-    return f"{owner}#{context.tenant}" if context.tenant else owner
 
 
 def protocol_error(error: BaseException) -> BaseException:

@@ -13,12 +13,13 @@ from a2a.utils.task import apply_history_length
 
 from parley_core.telemetry import current_trace, new_trace
 from parley_runtime import cursor, rules
-from parley_runtime.acceptance import Acceptance, LocalWorker, PushConfigs, owner_of, protocol_error
+from parley_runtime.acceptance import Acceptance, LocalWorker, PushConfigs, protocol_error
+from parley_runtime.admission import Admission, owner_of
 from parley_runtime.bus import Bus, Subscription
 from parley_runtime.dispatch import Call, pack
 from parley_runtime.payloads import Payloads
 from parley_runtime.queue import Queue
-from parley_runtime.reader import Batch, Reader
+from parley_runtime.reader import Batch, Reader, snapshot_event
 from parley_runtime.store import (
     ERROR,
     INTERRUPTED,
@@ -32,7 +33,7 @@ from parley_runtime.store import (
     TaskFilter,
     UnknownTask,
 )
-from parley_runtime.streams import opened, parsed, reply, snapshot_event
+from parley_runtime.streams import opened, parsed, reply, resumed
 from parley_runtime.task import fold
 
 
@@ -52,6 +53,7 @@ class Front(RequestHandler):
         worker: LocalWorker | None = None,
         cancel_wait: float = 10.0,
         payloads: Payloads | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.card = card
         self.extended_card = extended_card
@@ -59,7 +61,9 @@ class Front(RequestHandler):
         self._queue = queue
         self._push = push
         self._reader = Reader(store, bus)
-        self._acceptance = Acceptance(card, store, queue, self._reader, push, version, worker, payloads)
+        self._acceptance = Acceptance(
+            card, store, queue, self._reader, push, version, worker, payloads, admission
+        )
         self._cancel_wait = cancel_wait
 
     # -- sending (3.1.1, 3.1.2)
@@ -95,7 +99,12 @@ class Front(RequestHandler):
             return self._from_now(stored, params, work=accepted.number)
         start = after if after is not None else (0 if not params.message.task_id else accepted.generation)
         fresh = not accepted.duplicate and accepted.generation == start == 0
-        batches = self._reader.follow(accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh)
+        head = None
+        if accepted.duplicate and (known := await self._store.load(accepted.task_id)) is not None:
+            start, head = resumed(known, start)
+        batches = self._reader.follow(
+            accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh, head=head
+        )
         return await opened(batches, ear, params.configuration)
 
     async def on_message_send_stream(
@@ -121,6 +130,9 @@ class Front(RequestHandler):
         return task
 
     async def _outcome(self, accepted: Accepted, ear: Subscription, fresh: bool) -> pb.Task | pb.Message:
+        if accepted.duplicate and (kept := await self._kept(accepted)) is not None:
+            ear.close()
+            return kept
         batches = self._reader.follow(
             accepted.task_id, accepted.generation, work=accepted.number, ear=ear, fresh=fresh
         )
@@ -138,6 +150,11 @@ class Front(RequestHandler):
         if task is None:
             raise a2a.InternalError(message="The agent returned without an answer.")
         return task
+
+    async def _kept(self, accepted: Accepted) -> pb.Task | None:
+        """The Task, if all that is left of this exchange is the Task."""
+        stored = await self._store.load(accepted.task_id)
+        return None if stored is None or stored.log_from <= accepted.generation + 1 else fold(stored)
 
     # -- reading (3.1.3, 3.1.4, 3.1.6)
 
@@ -193,7 +210,8 @@ class Front(RequestHandler):
                     "Last-Event-ID", f"the task's last event is {stored.generation}, not {after}"
                 )
             ear = self._reader.listen(params.id, stored.context_id)
-            return await opened(self._reader.follow(params.id, after, ear=ear), ear, None, wait=0)
+            start, head = resumed(stored, after)
+            return await opened(self._reader.follow(params.id, start, ear=ear, head=head), ear, None, wait=0)
         if stored.state in TERMINAL:
             state = pb.TaskState.Name(stored.state)
             raise a2a.UnsupportedOperationError(

@@ -21,6 +21,7 @@ from parley_core.errors import ConfigurationError, ParleyError
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
 from parley_registry.client import Instance, RegistryClient
+from parley_runtime.admission import Admission
 from parley_runtime.bindings.app import App, build_app
 from parley_runtime.bindings.card import interfaces
 from parley_runtime.bindings.grpc import GrpcServer, start_grpc
@@ -97,6 +98,7 @@ class AgentHost:
             worker=self.worker,
             cancel_wait=s.cancel_wait,
             payloads=self.payloads,
+            admission=Admission(frozenset(s.trusted), s.classes),
         )
         self._pages = Pages(self.store, self._not_ready, self.engines.status)
         self._inner = self._doors()
@@ -167,7 +169,18 @@ class AgentHost:
 
     def _sweeper(self) -> Sweeper:
         name, version = self.card.name, self.card.version
-        return Sweeper(self.store, self.engines.queue, name, version, self.settings.lease / 6)
+        return Sweeper(
+            self.store,
+            self.engines.bus,
+            self.engines.queue,
+            worker=self.id,
+            agent=name,
+            version=version,
+            interval=self.settings.lease / 6,
+            retain_events=self.settings.retain_events,
+            retain_tasks=self.settings.retain_tasks,
+            pushed=self.push.wake,
+        )
 
     def _beside_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()):

@@ -3,7 +3,9 @@
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
+import orjson
 from a2a.types import a2a_pb2 as pb
+from a2a.utils.task import apply_history_length
 
 from parley_runtime import metrics
 from parley_runtime.bus import Bus, Subscription, Wake
@@ -12,7 +14,10 @@ from parley_runtime.store import (
     INTERRUPTED,
     LoggedEvent,
     Store,
+    StoredTask,
 )
+from parley_runtime.task import fold
+from parley_runtime.wire import task_json
 
 _LOOK_AGAIN = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds of silence after which the store is asked (the bus may lose), longer the longer it lasts."""
@@ -59,7 +64,8 @@ class Reader:
         Ends when the task ends; or, after an event of work entry `work` or a later one left it interrupted, when
         no work on it is left. With `work` (the reader waits for that entry) also when no work is left for any other
         reason: the executor returned without ending the task. `fresh`: the log is known to hold nothing yet, so
-        the store is not asked first. `head` is given out before everything else.
+        the store is not asked first. `head` is given out before everything else. Where the log that is still to be read
+        has been compacted meanwhile, the Task comes in its place.
         """
         last, wait = after, 0
         interrupted = False
@@ -76,6 +82,8 @@ class Reader:
                 new, gap = _in_order(batch.events, last)
                 if gap:
                     new, batch = list(await self._store.events(task_id, last, _PAGE)), Wake()
+                    if not new or new[0].generation > last + 1:
+                        new = await self._in_place_of(task_id, last)
                 if new:
                     out = Batch(new, batch.task if _same_end(batch.events, new) else None)
                     metrics.STREAM_LAG.observe(max(0.0, time.time() - new[-1].at))
@@ -101,14 +109,29 @@ class Reader:
                 batch = Wake(await self._store.events(task_id, last, _PAGE))
                 if not batch.events:
                     wait += 1
-                    if (interrupted or work) and not await self._busy(task_id, last):
-                        return
+                    if interrupted or work or wait == len(_LOOK_AGAIN):
+                        stored = await self._store.load(task_id)
+                        if stored is None:
+                            return
+                        if stored.log_from > last + 1:
+                            batch = Wake([snapshot_event(stored)])
+                        elif (interrupted or work) and not stored.busy and stored.generation <= last:
+                            return
         finally:
             ear.close()
 
-    async def _busy(self, task_id: str, last: int) -> bool:
+    async def _in_place_of(self, task_id: str, last: int) -> list[LoggedEvent]:
+        """The Task as one event, when the log after `last` has been compacted."""
         stored = await self._store.load(task_id)
-        return stored is None or stored.busy or stored.generation > last
+        return [snapshot_event(stored)] if stored is not None and stored.log_from > last + 1 else []
+
+
+def snapshot_event(stored: StoredTask, config: pb.SendMessageConfiguration | None = None) -> LoggedEvent:
+    """The Task as it is, as one event under its generation."""
+    task = fold(stored)
+    assert task is not None
+    body = orjson.dumps({"task": task_json(apply_history_length(task, config))})
+    return LoggedEvent(stored.generation, body, stored.state, time.time(), 0)
 
 
 def _in_order(events: Sequence[LoggedEvent], last: int) -> tuple[list[LoggedEvent], bool]:

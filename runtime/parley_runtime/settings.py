@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from semver import Version
 
 from parley_core.errors import ConfigurationError
+from parley_runtime.store import HIGHEST, LOWEST
 
 Role = Literal["front", "worker"]
 
@@ -79,6 +80,16 @@ class HostSettings(BaseSettings):
     blob_margin: float = Field(default=7 * 24 * 3600.0, ge=3600)
     """A blob goes when it was not used for so long beyond the time for which ended tasks are kept."""
 
+    trusted: Annotated[tuple[str, ...], NoDecode] = ("local",)
+    """Callers (owners) that may choose priorities, and whose tenants have shares of their own; `local` is whoever reaches
+    the loopback address."""
+    classes: Annotated[dict[str, int], NoDecode] = Field(default_factory=dict)
+    """Priorities (0–7) of callers that do not choose, as `caller=priority,…`; 3 for who is not named."""
+    retain_events: float = Field(default=24 * 3600.0, ge=0)
+    """How long after a task's end its events, steps and requests are kept; the Task stays."""
+    retain_tasks: float = Field(default=30 * 24 * 3600.0, ge=0)
+    """How long after its end a task is kept at all, and its messageIds are known."""
+
     auth_issuer: str = ""
     auth_audience: str = ""
     auth_jwks: str = ""
@@ -92,11 +103,28 @@ class HostSettings(BaseSettings):
 
     log_level: str = "info"
 
-    @field_validator("role", "allowed_hosts", "push_allow", mode="before")
+    @field_validator("role", "allowed_hosts", "push_allow", "trusted", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().rpartition("=") for part in value.split(",") if part.strip()]
+        if any(not caller or not priority.isdigit() for caller, _, priority in pairs):
+            raise ValueError(f"{value!r} are no classes; write them like caller=5,other=1")
+        return {caller: int(priority) for caller, _, priority in pairs}
+
+    @field_validator("classes")
+    @classmethod
+    def _priorities(cls, value: dict[str, int]) -> dict[str, int]:
+        if any(not LOWEST <= priority <= HIGHEST for priority in value.values()):
+            raise ValueError(f"a class is a priority from {LOWEST} to {HIGHEST}")
         return value
 
     @field_validator("version")

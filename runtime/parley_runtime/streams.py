@@ -1,7 +1,6 @@
 """Streams between the reader and the doors: how one opens, what its first event is, and protocol objects from JSON."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import orjson
@@ -12,20 +11,20 @@ from a2a.utils.task import apply_history_length
 from google.protobuf.json_format import ParseDict
 
 from parley_runtime.bus import Subscription
-from parley_runtime.reader import Batch
+from parley_runtime.reader import Batch, snapshot_event
 from parley_runtime.store import ERROR, LoggedEvent, StoredTask
-from parley_runtime.task import fold
 from parley_runtime.wire import task_json
 
 _FIRST_EVENT = 2.0
 """Seconds a stream waits for its first event before it is opened without one; until then an error is a plain error."""
 
 
-def snapshot_event(stored: StoredTask, config: pb.SendMessageConfiguration | None) -> LoggedEvent:
-    task = fold(stored)
-    assert task is not None
-    body = orjson.dumps({"task": task_json(apply_history_length(task, config))})
-    return LoggedEvent(stored.generation, body, stored.state, time.time(), 0)
+def resumed(stored: StoredTask, after: int) -> tuple[int, LoggedEvent | None]:
+    """Where a stream that has seen generation `after` goes on. If the log no longer reaches back so far, that is behind
+    the Task as it is, which comes first, as one event."""
+    if after + 1 >= stored.log_from:
+        return after, None
+    return stored.generation, snapshot_event(stored)
 
 
 async def opened(

@@ -242,7 +242,9 @@ async def test_a_store_that_is_away_for_long_costs_a_running_task_no_attempt(tmp
         await queue.enqueue_event(artifact(f"big{len(runs)}", append=False, text="x" * 300_000))
         await queue.enqueue_event(COMPLETED)
 
-    settings = HostSettings(store=f"sqlite:///{tmp_path}/a.db", drain=0.1, max_attempts=2, lease=0.6)
+    settings = HostSettings(
+        store=f"sqlite:///{tmp_path}/a.db", drain=0.1, max_attempts=2, lease=0.6, inline_limit=1 << 20
+    )
     host = AgentHost(CARD, Does(execute), settings)
     await host.start()
     try:

@@ -12,6 +12,7 @@ from a2a.types import a2a_pb2 as pb
 
 from parley_core.errors import ParleyError, Unavailable
 from parley_registry.client import Instance
+from parley_runtime.buses.sqlite import SqliteBus
 from parley_runtime.publisher import Publisher
 from parley_runtime.queues.sqlite import SqliteQueue
 from parley_runtime.store import Append, NewEvent, NewMessage, Store
@@ -71,7 +72,17 @@ async def test_a_clock_that_jumps_takes_no_work_from_workers_that_live(
     await store.register_worker("one", "1", 1.5)
     [work] = [(await store.accept(message(), take_as="one")).work]
     assert work is not None
-    sweeping = asyncio.create_task(Sweeper(store, SqliteQueue(store), "a", "1", 0.25).run())
+    names = {"worker": "one", "agent": "a", "version": "1"}
+    sweeper = Sweeper(
+        store,
+        SqliteBus(store),
+        SqliteQueue(store),
+        **names,
+        interval=0.25,
+        retain_events=3600.0,
+        retain_tasks=3600.0,
+    )
+    sweeping = asyncio.create_task(sweeper.run())
     await asyncio.sleep(0.4)
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 3600)

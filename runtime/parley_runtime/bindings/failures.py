@@ -1,5 +1,6 @@
 """Errors as each binding words them (sections 3.3.2, 5.4, 9.5, 11.6), with nothing of the inside in them."""
 
+import math
 from typing import Any
 
 import orjson
@@ -19,7 +20,13 @@ from a2a.utils.errors import (
 class TryAgainError(InternalError):
     """The host cannot take the call now; the same call may succeed in a moment."""
 
-    message = "The agent is overloaded; try again in a moment"
+    message = "The agent cannot reach its store; try again in a moment"
+
+
+class BacklogFullError(TryAgainError):
+    """The agent has as many messages waiting as it may; its data says in how many seconds to send this one again."""
+
+    message = "The agent's backlog is full; send the same message again later"
 
 
 class PayloadTooLargeError(InvalidRequestError):
@@ -34,10 +41,13 @@ class MediaTypeError(InvalidRequestError):
     message = "Unsupported media type"
 
 
+RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
+
 _MAPPING: dict[type[A2AError], ErrorMapping] = {
     **A2A_ERROR_MAPPING,
     JSONParseError: ErrorMapping(400, "INVALID_ARGUMENT", "JSON_PARSE"),
     TryAgainError: ErrorMapping(503, "UNAVAILABLE", "UNAVAILABLE"),
+    BacklogFullError: ErrorMapping(429, "RESOURCE_EXHAUSTED", "BACKLOG_FULL"),
     PayloadTooLargeError: ErrorMapping(413, "RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE"),
     MediaTypeError: ErrorMapping(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE"),
 }
@@ -61,10 +71,26 @@ def details(error: A2AError) -> list[dict[str, Any]]:
             "metadata": {str(k): str(v) for k, v in data.items() if k != "errors"},
         }
     ]
+    if isinstance(error, TryAgainError):
+        found.append({"@type": RETRY_INFO_TYPE, "retryDelay": f"{retry_after(error)}s"})
     if isinstance(error, InvalidParamsError) and data.get("errors"):
         violations = [{"field": e["field"], "description": e["message"]} for e in data["errors"]]
         found.append({"@type": BAD_REQUEST_TYPE, "fieldViolations": violations})
     return found
+
+
+def retry_after(error: A2AError) -> int:
+    """Seconds after which a call that was refused for now may be made again; 0 for an error that would come again."""
+    if not isinstance(error, TryAgainError):
+        return 0
+    data = error.data if isinstance(error.data, dict) else {}
+    return max(1, math.ceil(float(data.get("retryAfter", 1))))
+
+
+def retry_headers(error: A2AError) -> dict[bytes, bytes]:
+    """The Retry-After header of an answer, where there is one (RFC 9110, 10.2.3)."""
+    seconds = retry_after(error)
+    return {b"retry-after": b"%d" % seconds} if seconds else {}
 
 
 def jsonrpc_error(request_id: str | int | None, error: A2AError) -> bytes:

@@ -35,7 +35,7 @@ from parley_runtime.bindings.context import (
     version_of,
 )
 from parley_runtime.bindings.decode import invalid
-from parley_runtime.bindings.failures import TryAgainError, details, mapping, outcome
+from parley_runtime.bindings.failures import RETRY_INFO_TYPE, TryAgainError, details, mapping, outcome
 from parley_runtime.bindings.guard import Guard, translate
 from parley_runtime.bindings.versions import V0_3, V1_0, require
 from parley_runtime.front import Front
@@ -46,6 +46,7 @@ _CURRENT_SERVICE = "/lf.a2a.v1."
 _DETAILS: dict[str, type[Message]] = {
     ERROR_INFO_TYPE: error_details_pb2.ErrorInfo,
     BAD_REQUEST_TYPE: error_details_pb2.BadRequest,
+    RETRY_INFO_TYPE: error_details_pb2.RetryInfo,
 }
 _failure: ContextVar[A2AError | None] = ContextVar("parley_grpc_failure", default=None)
 

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from parley_core.errors import Unavailable
 from parley_core.telemetry import current_trace
 from parley_runtime.bindings.decode import invalid
-from parley_runtime.bindings.failures import TryAgainError
+from parley_runtime.bindings.failures import BacklogFullError, TryAgainError
 from parley_runtime.front import Front
 from parley_runtime.store import LoggedEvent, Overloaded
 
@@ -134,7 +134,9 @@ def translate(error: Exception) -> A2AError:
     """The protocol's error for whatever was raised; logs it when it is a fault of ours."""
     if isinstance(error, A2AError):
         return error
-    if isinstance(error, Overloaded | Unavailable):
+    if isinstance(error, Overloaded):
+        return BacklogFullError(str(error), {"retryAfter": f"{error.retry_after:.0f}"})
+    if isinstance(error, Unavailable):
         logger.warning("call refused for now: %s", error)
         return TryAgainError()
     if not reached.get():

@@ -4,6 +4,7 @@ The a2a-sdk's dispatcher runs the operations; before it stand our own envelope, 
 and streams go from the log to the socket (`sse.py`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from parley_runtime.bindings.failures import (
     http_status,
     jsonrpc_error,
     outcome,
+    retry_headers,
 )
 from parley_runtime.bindings.guard import Batches, Guard, translate
 from parley_runtime.bindings.request import (
@@ -65,6 +67,7 @@ class _Refused(Exception):
 class _Answer:
     body: bytes
     status: int = 200
+    headers: Mapping[bytes, bytes] | None = None
 
 
 class _Framing:
@@ -111,7 +114,7 @@ class JsonRpcBinding(JsonRpcDispatcher):
             return await respond(send, 405, jsonrpc_error(None, error), headers={b"allow": b"POST"})
         answer = await self._outcome(scope, receive)
         if isinstance(answer, _Answer):
-            await respond(send, answer.status, answer.body)
+            await respond(send, answer.status, answer.body, headers=answer.headers)
         elif isinstance(answer, _Stream):
             await self._streams.serve(scope, receive, send, answer.batches, answer.framing)
         elif answer is not None:
@@ -136,11 +139,11 @@ class JsonRpcBinding(JsonRpcDispatcher):
             return _Answer(jsonrpc_error(refusal.request_id, refusal.error))
         except A2AError as error:
             self._count(method, error)
-            return _Answer(jsonrpc_error(request_id, error))
+            return _Answer(jsonrpc_error(request_id, error), headers=retry_headers(error))
         except Exception as error:  # noqa: BLE001 - translated, logged, and told to the client without details
             failure = translate(error)
             self._count(method, failure)
-            return _Answer(jsonrpc_error(request_id, failure))
+            return _Answer(jsonrpc_error(request_id, failure), headers=retry_headers(failure))
 
     def _count(self, method: str, error: A2AError | None) -> None:
         known = method in self.METHOD_TO_MODEL or self._compat.supports_method(method)

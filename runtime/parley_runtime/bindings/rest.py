@@ -28,7 +28,13 @@ from parley_runtime.bindings.authentication import Authentication
 from parley_runtime.bindings.compat import RestCompat
 from parley_runtime.bindings.context import HttpContextBuilder, http_context, version_of
 from parley_runtime.bindings.decode import decode, decode_query, parse_json
-from parley_runtime.bindings.failures import http_status, outcome, rest_error, status_json
+from parley_runtime.bindings.failures import (
+    http_status,
+    outcome,
+    rest_error,
+    retry_headers,
+    status_json,
+)
 from parley_runtime.bindings.guard import Batches, Guard, translate
 from parley_runtime.bindings.request import (
     A2A_JSON,
@@ -165,7 +171,8 @@ class RestBinding(RestDispatcher):
         except Exception as error:  # noqa: BLE001 - translated, logged, and told to the client without details
             failure = translate(error)
             REQUESTS.labels("rest", name, outcome(failure)).inc()
-            return await respond(send, http_status(failure), rest_error(failure), A2A_JSON)
+            headers = retry_headers(failure)
+            return await respond(send, http_status(failure), rest_error(failure), A2A_JSON, headers)
         if isinstance(answer, Response):
             return await answer(scope, receive, send)
         await self._streams.serve(scope, receive, send, answer, _FRAMING)
