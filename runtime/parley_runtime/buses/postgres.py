@@ -1,17 +1,20 @@
 """The bus of the small cluster: events travel in notifications, and a process hears only of tasks like those it reads.
 
 A task belongs to one of a fixed number of channels; a process listens to those of the tasks that its readers follow,
-and for a while after. Events too large for a notification are only said to be there.
+and for a while after. The Task that a wake-up brings goes with it, so that who waits for the answer need not ask the
+store. What is too large for a notification stays away: first the Task, then the events, which are only said to be there.
 """
 
 import asyncio
 import contextlib
 import time
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from a2a.types import a2a_pb2 as pb
 
 from parley_runtime.bus import Wake
 from parley_runtime.buses.readers import Ear, Readers
@@ -33,7 +36,7 @@ class PostgresBus:
         self._readers = Readers(gone=self._gone)
         self._listening: dict[int, set[str]] = {}
         self._unread: dict[int, float] = {}
-        self._pending: list[tuple[int, str, Sequence[LoggedEvent]]] = []
+        self._pending: list[tuple[int, str, Wake]] = []
         self._tidying: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -49,7 +52,7 @@ class PostgresBus:
         self._readers.tell(task_id, wake)
         if not self._pending:
             asyncio.get_running_loop().call_soon(self._send)
-        self._pending.append((_channel(task_id), task_id, wake.events))
+        self._pending.append((_channel(task_id), task_id, wake))
 
     def subscribe(self, task_id: str, context_id: str) -> Ear:
         number = _channel(task_id)
@@ -67,14 +70,8 @@ class PostgresBus:
     def _send(self) -> None:
         pending, self._pending = self._pending, []
         payloads: dict[int, list[bytes]] = {}
-        for number, task_id, events in pending:
-            body = orjson.dumps(
-                [task_id, [[e.generation, e.state, e.at, e.work, e.body.decode()] for e in events]]
-            )
-            # More than ASCII is longer in the notification than here only if the database is not UTF-8; it must be.
-            payloads.setdefault(number, []).append(
-                body if len(body) < LONGEST - 2 else orjson.dumps([task_id, []])
-            )
+        for number, task_id, wake in pending:
+            payloads.setdefault(number, []).append(_packed(task_id, wake))
         for number, parts in payloads.items():
             self._notifier.tell(self._names[number], _joined(parts))
 
@@ -83,9 +80,9 @@ class PostgresBus:
             for task_id in self._listening.get(number, ()):
                 self._readers.tell(task_id, Wake())
             return
-        for task_id, rows in orjson.loads(payload):
+        for task_id, rows, *task in orjson.loads(payload):
             if task_id in self._readers:
-                self._readers.tell(task_id, Wake([_event(row) for row in rows]))
+                self._readers.tell(task_id, Wake([_event(row) for row in rows], *map(_task, task)))
 
     def _gone(self, task_id: str) -> None:
         number = _channel(task_id)
@@ -106,6 +103,22 @@ class PostgresBus:
 
 def _channel(task_id: str) -> int:
     return zlib.crc32(task_id.encode()) % _CHANNELS
+
+
+def _packed(task_id: str, wake: Wake) -> bytes:
+    """As much of a wake-up as a notification carries."""
+    # More than ASCII is longer in the notification than here only if the database is not UTF-8; it must be.
+    rows = [[e.generation, e.state, e.at, e.work, e.body.decode()] for e in wake.events]
+    if wake.task is not None:
+        body = orjson.dumps([task_id, rows, b64encode(wake.task.SerializeToString()).decode()])
+        if len(body) < LONGEST - 2:
+            return body
+    body = orjson.dumps([task_id, rows])
+    return body if len(body) < LONGEST - 2 else orjson.dumps([task_id, []])
+
+
+def _task(packed: str) -> pb.Task:
+    return pb.Task.FromString(b64decode(packed))
 
 
 def _event(row: Sequence[Any]) -> LoggedEvent:
