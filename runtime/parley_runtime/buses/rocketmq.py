@@ -282,8 +282,8 @@ class RocketBus:
 
     async def _silent_groups(self) -> list[str]:
         ours = await self._admin.lite_seen(self._topic, self._group)
-        groups = await self._admin.groups(names.fronts(self._agent)) - {self._group}
-        return [g for g in groups if ours - await self._admin.lite_seen(self._topic, g) > _GONE]
+        others = [g for g in await self._admin.groups() if names.is_front(self._agent, g) and g != self._group]
+        return [g for g in others if ours - await self._admin.lite_seen(self._topic, g) > _GONE]
 
 
 class _Subscription:

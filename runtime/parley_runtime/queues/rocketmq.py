@@ -25,7 +25,7 @@ from parley_runtime.rocketmq.loops import Loops
 from parley_runtime.rocketmq.messages import Outgoing
 from parley_runtime.rocketmq.presence import Presence
 from parley_runtime.rocketmq.producer import MOST_AT_ONCE, Producer
-from parley_runtime.store import Work
+from parley_runtime.store import HIGHEST, Work
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class RocketQueue:
     async def _make(self, version: str) -> None:
         if version not in self._made:
             name = names.work(self._agent, version)
-            await self._admin.make([Topic(name, "PRIORITY")], [Group(name)])
+            await self._admin.make([Topic(name, "PRIORITY", HIGHEST + 1)], [Group(name)])
             self._made.add(version)
 
     async def _probe(self) -> None:

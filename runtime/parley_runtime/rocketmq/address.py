@@ -15,34 +15,27 @@ class RocketAddress:
     host: str
     port: int
     namesrv: tuple[str, int]
-    tls: bool = False
-    ca: str = ""
-    """File of the certificates that the proxy's is checked with; empty: the system's."""
 
     @classmethod
     def parse(cls, url: str) -> "RocketAddress":
-        """From `rocketmq://` (or, with TLS, `rocketmqs://`) `host[:8081][?namesrv=host:9876][&ca=file]`. The name
-        server is by default the proxy's host at 9876. Raises ConfigurationError with the expected form."""
+        """From `rocketmq://host[:8081][?namesrv=host:9876]`. The name server is by default the proxy's host at 9876.
+        Raises ConfigurationError with the expected form."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
             raise ConfigurationError(f"this is not an address of RocketMQ ({error}); {_FORM}") from error
-        if parts.scheme not in ("rocketmq", "rocketmqs") or not parts.hostname or parts.path not in ("", "/"):
+        if parts.scheme != "rocketmq" or not parts.hostname or parts.path not in ("", "/"):
             raise ConfigurationError(f"this is not an address of RocketMQ; {_FORM}")
         if parts.username or parts.password:
             raise ConfigurationError(
                 f"access keys of RocketMQ are not supported; {_FORM}, on a network of its own"
             )
         asked = parse_qs(parts.query, keep_blank_values=True)
-        if unknown := sorted(set(asked) - {"namesrv", "ca"}):
+        if unknown := sorted(set(asked) - {"namesrv"}):
             raise ConfigurationError(f"an address of RocketMQ has no {unknown[0]!r}; {_FORM}")
         namesrv = _endpoint(asked["namesrv"][-1]) if "namesrv" in asked else (parts.hostname, 9876)
-        tls = parts.scheme == "rocketmqs"
-        ca = asked.get("ca", [""])[-1]
-        if ca and not tls:
-            raise ConfigurationError("ca= is for TLS; use rocketmqs://")
-        return cls(parts.hostname, port or 8081, namesrv, tls, ca)
+        return cls(parts.hostname, port or 8081, namesrv)
 
     @property
     def target(self) -> str:

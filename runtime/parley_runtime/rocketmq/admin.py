@@ -24,7 +24,7 @@ Kind = Literal["NORMAL", "FIFO", "PRIORITY", "LITE"]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic to make. `ttl`: of a LITE parent, the minutes after which a lite topic that gets nothing more goes."""
+    """A topic to make; a PRIORITY topic has one queue for each priority that it tells apart. `ttl`: of a LITE parent, the minutes after which a lite topic that gets nothing more goes."""
 
     name: str
     kind: Kind
@@ -114,17 +114,18 @@ class Admin:
         for name in topics:
             await call(self._namesrv, _DELETE_TOPIC_AT_NAMESRV, {"topic": name})
 
-    async def groups(self, prefix: str) -> set[str]:
-        """The consumer groups whose names begin so. Raises RocketAway, RocketError."""
+    async def groups(self) -> set[str]:
+        """All consumer groups. Raises RocketAway, RocketError."""
         found: set[str] = set()
         for broker in await self.brokers():
             table = orjson.loads(await call(broker, _ALL_GROUPS))["subscriptionGroupTable"]
-            found.update(name for name in table if name.startswith(prefix))
+            found.update(table)
         return found
 
     async def lite_seen(self, parent: str, group: str) -> float:
-        """When the only client of a lite group, named as the group, last spoke to a broker: seconds since the epoch
-        by the broker's clock; 0: no broker knows it. Raises RocketAway, RocketError."""
+        """When the only client of a lite group, named as the group, last received something: seconds since the epoch
+        by the broker's clock; 0: no broker knows it. (Asking for a group that is not there may make it.) Raises
+        RocketAway, RocketError."""
         seen = 0.0
         for broker in await self.brokers():
             fields = {"parentTopic": parent, "group": group, "clientId": group, "maxCount": 1}

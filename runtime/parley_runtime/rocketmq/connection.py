@@ -1,12 +1,10 @@
 """One HTTP/2 connection to a RocketMQ proxy: calls with a deadline, answers checked, refusals as errors."""
 
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import grpc
 
-from parley_core.errors import ConfigurationError
 from parley_runtime.rocketmq.address import RocketAddress
 from parley_runtime.rocketmq.errors import RocketAway, RocketError, TooManyLiteTopics, TopicMissing
 from parley_runtime.rocketmq.stubs import definition, stub
@@ -45,12 +43,8 @@ class Connection:
         self._stub: Any = None
 
     def open(self) -> None:
-        """Make the channel (nothing is sent yet). Raises ConfigurationError when the CA's file cannot be read."""
-        if self.address.tls:
-            credentials = grpc.ssl_channel_credentials(_certificates(self.address.ca))
-            self._channel = grpc.aio.secure_channel(self.address.target, credentials, options=_OPTIONS)
-        else:
-            self._channel = grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
+        """Make the channel; nothing is sent yet."""
+        self._channel = grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
         self._stub = stub.MessagingServiceStub(self._channel)
 
     async def close(self) -> None:
@@ -100,14 +94,3 @@ def away(error: Any) -> RocketAway:
     """A failed call (an AioRpcError) in Parley's words."""
     detail = (error.details() or "").partition("\n")[0][:200]
     return RocketAway(f"the RocketMQ proxy does not answer: {error.code().name.lower()} ({detail})")
-
-
-def _certificates(file: str) -> bytes | None:
-    if not file:
-        return None
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read ca={file} of the RocketMQ address: {error.strerror}"
-        ) from error

@@ -171,7 +171,7 @@ class LiteConsumer:
         request.topic.name, request.group.name = self.session.topic, self.session.group
         if action == definition.LiteSubscriptionAction.PARTIAL_ADD:
             if offset is None:
-                request.offset_option.policy = definition.OffsetOption.Policy.LAST
+                request.offset_option.policy = definition.OffsetOption.Policy.MAX
             else:
                 request.offset_option.offset = offset
         response = await self.session.call("SyncLiteSubscription", request)

@@ -4,6 +4,7 @@ import hashlib
 import re
 
 _LONGEST = 64
+_MARK = 12
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -25,18 +26,23 @@ def session(context_id: str) -> str:
 
 
 def front(agent: str, host: str) -> str:
-    """The consumer group of one process that reads an agent's events; begins with `fronts(agent)`."""
-    return fronts(agent) + hashlib.sha256(host.encode()).hexdigest()[:12]
+    """The consumer group of one process that reads an agent's events."""
+    return _fronts(agent) + hashlib.sha256(host.encode()).hexdigest()[:_MARK]
 
 
-def fronts(agent: str) -> str:
-    """How all names of `front` begin."""
-    return _name("parley-front-", agent, room=13) + "-"
+def is_front(agent: str, group: str) -> bool:
+    """Whether a consumer group is one of `front` of this agent, of whatever process."""
+    prefix = _fronts(agent)
+    return group.startswith(prefix) and re.fullmatch(f"[0-9a-f]{{{_MARK}}}", group[len(prefix) :]) is not None
+
+
+def _fronts(agent: str) -> str:
+    return _name("parley-front-", agent, room=_MARK + 1) + "-"
 
 
 def beat(host: str) -> str:
     """The lite topic through which a process tells itself that all works."""
-    return "beat-" + hashlib.sha256(host.encode()).hexdigest()[:12]
+    return "beat-" + hashlib.sha256(host.encode()).hexdigest()[:_MARK]
 
 
 def inbox(agent: str) -> str:

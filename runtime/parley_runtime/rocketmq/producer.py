@@ -22,7 +22,7 @@ class Producer:
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Return when the broker has them all. Several go as one: of one topic, at most MOST_AT_ONCE, none to a lite
-        topic (of such a batch the lite topics get nothing), and of one priority (they land in one queue).
+        topic (of such a batch the lite topics get nothing); a broker minds the priority of single messages only.
 
         Raises TopicMissing, TooManyLiteTopics, RocketError; RocketAway: they may or may not have arrived.
         """

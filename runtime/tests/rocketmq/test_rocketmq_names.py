@@ -1,0 +1,99 @@
+"""Names, addresses and message formats: what other programs rely on."""
+
+import pytest
+
+from parley_core.errors import ConfigurationError
+from parley_runtime.buses.session_message import LARGEST, decode, encode
+from parley_runtime.rocketmq import names
+from parley_runtime.rocketmq.address import RocketAddress
+from parley_runtime.store import ERROR, MESSAGE, LoggedEvent
+
+AWKWARD = ["coder", "the coder", "Köder", "a" * 100, "a.b", "-", "x" * 51]
+
+
+@pytest.mark.parametrize("agent", AWKWARD)
+def test_every_name_is_one_that_rocketmq_takes(agent: str) -> None:
+    made = [
+        names.work(agent, "1.2.0"), names.events(agent), names.front(agent, "host-1-a"), names.inbox(agent),
+        names.dead(agent), names.session(agent), names.beat("host"),
+    ]  # fmt: skip
+    for name in made:
+        assert 0 < len(name) <= 64
+        assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+def test_what_differs_is_named_differently() -> None:
+    assert len({names.events(agent) for agent in AWKWARD}) == len(AWKWARD)
+    assert names.work("a-b", "c") != names.work("a", "b-c")
+    assert names.work("a", "1.0") != names.work("a", "1-0")
+    assert names.session("a b") != names.session("a-b")
+
+
+def test_plain_names_stay_as_they_are() -> None:
+    assert names.events("coder") == "parley-events-coder"
+    assert names.inbox("coder") == "parley-in-coder"
+    assert names.dead("coder") == "parley-dead-coder"
+    assert names.session("3f1c-c0ffee") == "3f1c-c0ffee"
+    assert names.work("coder", "1.0").startswith("parley-work-coder-1-0-")
+
+
+def test_the_groups_of_an_agents_fronts_are_told_from_those_of_another() -> None:
+    for agent in AWKWARD:
+        assert names.is_front(agent, names.front(agent, "h1"))
+    assert not names.is_front("coder", names.front("coder-2", "h1"))
+    assert not names.is_front("coder", names.work("coder", "1"))
+
+
+def test_an_address_has_defaults() -> None:
+    assert RocketAddress.parse("rocketmq://mq") == RocketAddress("mq", 8081, ("mq", 9876))
+    assert RocketAddress.parse("rocketmq://mq:1?namesrv=ns:2") == RocketAddress("mq", 1, ("ns", 2))
+    assert RocketAddress.parse("rocketmq://[::1]:1").target == "[::1]:1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rocketmq://", "http://mq", "rocketmq://mq:99999", "rocketmq://mq/path", "rocketmq://mq?namesrv=ns",
+        "rocketmq://mq?what=1", "rocketmq://key:secret@mq",
+    ],
+)  # fmt: skip
+def test_another_address_is_refused_with_the_form_to_use(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"use|rocketmq") as refused:
+        RocketAddress.parse(url)
+    assert "secret" not in str(refused.value)
+
+
+def events(*bodies: bytes) -> list[LoggedEvent]:
+    return [LoggedEvent(n, body, 2, 1.5 * n, 1) for n, body in enumerate(bodies, 1)]
+
+
+def test_what_is_encoded_is_decoded_byte_for_byte() -> None:
+    given = [
+        LoggedEvent(7, b'{"task":{"id":"t"}}', 1, 12.5, 2),
+        LoggedEvent(8, '{"statusUpdate":"ä"}'.encode(), 3, 13.0, 2),
+        LoggedEvent(9, b'{"message":{}}', MESSAGE, 13.0, 2),
+        LoggedEvent(10, b'{"error":{}}', ERROR, 13.0, 2),
+    ]
+    [body] = encode("coder", "h", "t", "c", given)
+    said = decode(body)
+    assert (said.sender, said.task_id, said.context_id, list(said.events)) == ("h", "t", "c", given)
+
+
+def test_many_events_travel_in_several_messages_and_one_too_large_is_only_said_to_be_there() -> None:
+    half = b'"' + b"x" * (LARGEST * 2 // 3) + b'"'
+    huge = b'"' + b"x" * LARGEST + b'"'
+    made = [decode(body) for body in encode("a", "h", "t", "c", events(b"1", half, half, huge, b"5"))]
+    assert [[e.generation for e in m.events] for m in made] == [[1, 2], [3], [], [5]]
+
+
+def test_nothing_to_carry_is_a_message_too() -> None:
+    [body] = encode("a", "h", "t", "c", [])
+    assert decode(body).events == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"beat", b"{}", b"[]", b'{"events":[{}]}', b'{"events":1}', b"\xff\n1"]
+)
+def test_what_is_no_message_of_a_session_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode(body)
