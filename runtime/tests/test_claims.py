@@ -3,7 +3,7 @@
 import pytest
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import ParseDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley_core.blobs import Blob, BlobDamaged, digest_of
@@ -49,6 +49,7 @@ def put_away(part: pb.Part, index: int = 0) -> tuple[Claim, bytes]:
     return claim(part, index, Blob(digest_of(data), len(data), 0.0), URL), data
 
 
+@settings(max_examples=150, deadline=None)
 @given(_parts)
 def test_what_was_put_away_comes_back_exactly(part: pb.Part) -> None:
     sent = pb.Part.FromString(part.SerializeToString())
@@ -61,6 +62,7 @@ def test_what_was_put_away_comes_back_exactly(part: pb.Part) -> None:
     assert part == sent
 
 
+@settings(max_examples=150, deadline=None)
 @given(_parts)
 def test_a_client_can_put_it_back_from_what_the_part_says(part: pb.Part) -> None:
     kind = part.WhichOneof("content")

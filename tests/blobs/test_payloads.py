@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import httpx
 import pytest
 import uvicorn
@@ -66,20 +67,20 @@ async def host(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 async def connect(host: AgentHost, binding: str, *, streaming: bool = True) -> Client:
-    """The SDK's client, unmodified."""
+    """The SDK's client of a host, unmodified."""
+    return await client_at(f"http://{host.settings.listen}", binding, streaming=streaming)
+
+
+async def client_at(url: str, binding: str, *, streaming: bool = True, timeout: float = 30.0) -> Client:
+    """The same by URL."""
     async with httpx.AsyncClient() as client:
-        url = f"http://{host.settings.listen}/.well-known/agent-card.json"
-        card = parse_agent_card((await client.get(url)).json())
+        card = parse_agent_card((await client.get(f"{url}/.well-known/agent-card.json")).json())
     config = ClientConfig(
         streaming=streaming,
         supported_protocol_bindings=[binding],
-        httpx_client=httpx.AsyncClient(timeout=30),
+        httpx_client=httpx.AsyncClient(timeout=timeout),
+        grpc_channel_factory=grpc.aio.insecure_channel,
     )
-    if binding == "GRPC":
-        import grpc.aio
-
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        config.grpc_channel_factory = lambda at: grpc.aio.insecure_channel(at, options=options)
     return ClientFactory(config).create(card)
 
 
