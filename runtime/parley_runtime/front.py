@@ -33,7 +33,7 @@ from parley_runtime.store import (
     TaskFilter,
     UnknownTask,
 )
-from parley_runtime.streams import opened, parsed, reply, resumed
+from parley_runtime.streams import nothing, opened, parsed, reply, resumed
 from parley_runtime.task import fold
 
 
@@ -211,6 +211,9 @@ class Front(RequestHandler):
                 )
             ear = self._reader.listen(params.id, stored.context_id)
             start, head = resumed(stored, after)
+            if stored.state in TERMINAL and after == stored.generation:
+                ear.close()
+                return nothing()
             return await opened(self._reader.follow(params.id, start, ear=ear, head=head), ear, None, wait=0)
         if stored.state in TERMINAL:
             state = pb.TaskState.Name(stored.state)

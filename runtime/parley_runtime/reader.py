@@ -115,7 +115,9 @@ class Reader:
                             return
                         if stored.log_from > last + 1:
                             batch = Wake([snapshot_event(stored)])
-                        elif (interrupted or work) and not stored.busy and stored.generation <= last:
+                        elif stored.generation <= last and (
+                            stored.state in ENDED or ((interrupted or work) and not stored.busy)
+                        ):
                             return
         finally:
             ear.close()

@@ -82,6 +82,13 @@ def _shortened(
     return [LoggedEvent(head.generation, body, head.state, head.at, head.work), *events[1:]]
 
 
+async def nothing() -> AsyncIterator[Sequence[LoggedEvent]]:
+    """The stream of a client that has seen the end."""
+    none: Sequence[Sequence[LoggedEvent]] = ()
+    for batch in none:
+        yield batch
+
+
 async def parsed(stream: AsyncIterator[Sequence[LoggedEvent]]) -> AsyncGenerator[Event, None]:
     try:
         async for batch in stream:

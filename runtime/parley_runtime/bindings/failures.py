@@ -1,6 +1,5 @@
 """Errors as each binding words them (sections 3.3.2, 5.4, 9.5, 11.6), with nothing of the inside in them."""
 
-import math
 from typing import Any
 
 import orjson
@@ -84,7 +83,7 @@ def retry_after(error: A2AError) -> int:
     if not isinstance(error, TryAgainError):
         return 0
     data = error.data if isinstance(error.data, dict) else {}
-    return max(1, math.ceil(float(data.get("retryAfter", 1))))
+    return max(1, int(data.get("retryAfter", 1)))
 
 
 def retry_headers(error: A2AError) -> dict[bytes, bytes]:

@@ -3,6 +3,7 @@ the protocol's errors out.
 """
 
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -135,7 +136,7 @@ def translate(error: Exception) -> A2AError:
     if isinstance(error, A2AError):
         return error
     if isinstance(error, Overloaded):
-        return BacklogFullError(str(error), {"retryAfter": f"{error.retry_after:.0f}"})
+        return BacklogFullError(str(error), {"retryAfter": str(math.ceil(error.retry_after))})
     if isinstance(error, Unavailable):
         logger.warning("call refused for now: %s", error)
         return TryAgainError()
