@@ -75,7 +75,7 @@ def joined(items: Sequence[Item]) -> list[Item]:
     out: list[Item] = []
     for task_id, wake in items:
         if out and out[-1][0] == task_id and wake.events and out[-1][1].events:
-            out[-1] = (task_id, Wake([*out[-1][1].events, *wake.events]))
+            out[-1] = (task_id, Wake([*out[-1][1].events, *wake.events], wake.task))
         else:
             out.append((task_id, wake))
     return out

@@ -141,7 +141,7 @@ class RocketBus:
         lite = names.session(context_id)
         try:
             for task_id, wake in joined(items):
-                for body in session_message.encode(self._agent, self._host, task_id, context_id, wake.events):
+                for body in session_message.encode(self._agent, self._host, task_id, context_id, wake):
                     await self._producer.send([Outgoing(self._topic, body, lite=lite)])
         except TooManyLiteTopics as error:
             if not self._full_said:
@@ -205,7 +205,7 @@ class RocketBus:
                 log.warning("a message in %s is not ours: %s", self._topic, error)
                 continue
             if said.sender != self._host:  # our own readers have been told
-                self._tell(said.task_id, Wake(said.events))
+                self._tell(said.task_id, said.wake)
 
     def _active(self, lites: Collection[str]) -> None:
         for lite in lites:
@@ -282,7 +282,9 @@ class RocketBus:
 
     async def _silent_groups(self) -> list[str]:
         ours = await self._admin.lite_seen(self._topic, self._group)
-        others = [g for g in await self._admin.groups() if names.is_front(self._agent, g) and g != self._group]
+        others = [
+            g for g in await self._admin.groups() if names.is_front(self._agent, g) and g != self._group
+        ]
         return [g for g in others if ours - await self._admin.lite_seen(self._topic, g) > _GONE]
 
 

@@ -1,8 +1,10 @@
 """Names, addresses and message formats: what other programs rely on."""
 
 import pytest
+from a2a.types import a2a_pb2 as pb
 
 from parley_core.errors import ConfigurationError
+from parley_runtime.bus import Wake
 from parley_runtime.buses.session_message import LARGEST, decode, encode
 from parley_runtime.rocketmq import names
 from parley_runtime.rocketmq.address import RocketAddress
@@ -74,21 +76,30 @@ def test_what_is_encoded_is_decoded_byte_for_byte() -> None:
         LoggedEvent(9, b'{"message":{}}', MESSAGE, 13.0, 2),
         LoggedEvent(10, b'{"error":{}}', ERROR, 13.0, 2),
     ]
-    [body] = encode("coder", "h", "t", "c", given)
+    [body] = encode("coder", "h", "t", "c", Wake(given, pb.Task(id="t", context_id="c")))
     said = decode(body)
-    assert (said.sender, said.task_id, said.context_id, list(said.events)) == ("h", "t", "c", given)
+    assert (said.sender, said.task_id, list(said.wake.events)) == ("h", "t", given)
+    assert said.wake.task == pb.Task(id="t", context_id="c")
 
 
 def test_many_events_travel_in_several_messages_and_one_too_large_is_only_said_to_be_there() -> None:
     half = b'"' + b"x" * (LARGEST * 2 // 3) + b'"'
     huge = b'"' + b"x" * LARGEST + b'"'
-    made = [decode(body) for body in encode("a", "h", "t", "c", events(b"1", half, half, huge, b"5"))]
-    assert [[e.generation for e in m.events] for m in made] == [[1, 2], [3], [], [5]]
+    given = events(b"1", half, half, huge, b"5")
+    made = [decode(body).wake for body in encode("a", "h", "t", "c", Wake(given, pb.Task(id="t")))]
+    assert [wake.task is not None for wake in made] == [False, False, False, True]
+    assert [[e.generation for e in wake.events] for wake in made] == [[1, 2], [3], [], [5]]
 
 
 def test_nothing_to_carry_is_a_message_too() -> None:
-    [body] = encode("a", "h", "t", "c", [])
-    assert decode(body).events == []
+    [body] = encode("a", "h", "t", "c", Wake())
+    assert decode(body).wake == Wake([])
+
+
+def test_a_task_that_is_too_large_stays_away() -> None:
+    task = pb.Task(id="t", artifacts=[pb.Artifact(parts=[pb.Part(text="x" * LARGEST)])])
+    [body] = encode("a", "h", "t", "c", Wake(events(b"1"), task))
+    assert decode(body).wake.task is None
 
 
 @pytest.mark.parametrize(
