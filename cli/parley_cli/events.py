@@ -39,12 +39,14 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReady(Event):
-    """There is a plan, or a new one that takes the place of the one before. `engine` says what made it."""
+    """There is a plan, or a new one that takes the place of the one before. `engine` says what made it, `notes`
+    what was asked for and is not planned, and why."""
 
     kind: ClassVar[str] = "plan-ready"
     steps: tuple[PlannedStep, ...]
     summary: str
     engine: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +125,14 @@ class InputRequired(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded(Event):
-    """The job is over. `state` as in StepUpdate; `verified` whether the change passed review and tests.
-    `files` are the names of the files written to `out_dir` ("" when nothing was)."""
+    """The job is over. `state` as in StepUpdate; `verified` whether the change passed review and tests, `changed`
+    whether there is one: verified without a change means that there was nothing to change. `files` are the names of the files written to `out_dir` ("" when nothing was)."""
 
     kind: ClassVar[str] = "job-ended"
     state: str
     verified: bool
     summary: str
+    changed: bool = True
     out_dir: str = ""
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

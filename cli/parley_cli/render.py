@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from parley_cli.board import Board, Step, Work
-from parley_cli.events import Event, JobEnded
+from parley_cli.ending import commands, said, shown, verdict
+from parley_cli.events import Event
 
 _ICONS = {
     "accepted": ("✓", "green"),
@@ -32,6 +34,7 @@ _STATES = {
     "canceled": ("✗", "yellow"),
 }
 _PANEL_LINES = 6
+_NOTES = 3
 
 
 def clean(text: str, limit: int = 300) -> str:
@@ -87,16 +90,24 @@ class Screen:
 
     def _picture(self, *, whole: bool = False) -> RenderableType:
         now = time.time()
-        room = 10_000 if whole else max(6, self._console.height - _PANEL_LINES)
+        notes = self._notes()
+        room = 10_000 if whole else max(6, self._console.height - _PANEL_LINES - len(notes))
         parts: list[RenderableType] = [
             self._head(now),
             _steps(list(self._board.steps), now, room, self._spinner),
         ]
+        parts += notes
         if self._board.ended:
             parts.append(summary(self._board))
         elif self._board.said:
             parts.append(Text(f"  {clean(self._board.said, self._console.width - 4)}", style="dim"))
         return Group(*parts)
+
+    def _notes(self) -> list[Text]:
+        """What was asked for and is not planned."""
+        plan = self._board.plan
+        notes = plan.notes[:_NOTES] if plan and plan.steps else ()
+        return [Text(f"   {clean(note, self._console.width - 4)}", style="dim") for note in notes]
 
     def _head(self, now: float) -> RenderableType:
         line = Text()
@@ -219,7 +230,10 @@ def summary(board: Board) -> RenderableType:
     ended = board.ended
     assert ended
     body = Text()
-    body.append(clean(ended.summary, 600) or f"the job {ended.state}")
+    notes = board.plan.notes if board.plan and not ended.changed else ()
+    body.append(
+        clean(said(ended), 600) or "\n".join(clean(note) for note in notes) or f"the job {ended.state}"
+    )
     for note in ended.notes:
         body.append(f"\n{clean(note)}", style="yellow")
     if ended.out_dir:
@@ -228,28 +242,14 @@ def summary(board: Board) -> RenderableType:
         body.append("result     ", style="bold")
         body.append(f"{place}/  ", style="cyan")
         body.append("  ".join(ended.files), style="dim")
-        if has_change(ended):
-            body.append("\napply it   ", style="bold")
-            body.append(f"git apply {place}/change.patch", style="cyan")
+        for what, command in commands(ended):
+            body.append(f"\n{what:<11}", style="bold")
+            body.append(command, style="cyan")
         body.append("\nread why   ", style="bold")
-        body.append(f"less {place}/report.md", style="cyan")
-    title = "[bold green]verified[/]" if ended.verified else f"[bold yellow]not verified[/] ({ended.state})"
-    return Panel(body, title=title, title_align="left", border_style="green" if ended.verified else "yellow")
-
-
-def has_change(ended: JobEnded) -> bool:
-    """Whether there is a patch with something in it."""
-    patch = Path(ended.out_dir) / "change.patch"
-    there = "change.patch" in ended.files and patch.exists() and patch.stat().st_size > 0
-    return there and ended.state != "canceled"
-
-
-def shown(path: str) -> str:
-    """A path as one would type it here."""
-    try:
-        return str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
-        return path
+        body.append(f"less {shlex.quote(place)}/report.md", style="cyan")
+    colour = "green" if ended.verified else "yellow"
+    title = Text(verdict(ended), style=f"bold {colour}")
+    return Panel(body, title=title, title_align="left", border_style=colour)
 
 
 def console() -> Console:

@@ -12,7 +12,7 @@ from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict
 
 from parley_agents.artifacts import PLAN
-from parley_agents.orchestrator.relay import CHILDREN, DELEGATION, STEP, VERIFIED
+from parley_agents.orchestrator.relay import CHANGED, CHILDREN, DELEGATION, STEP, VERIFIED
 from parley_cli.events import (
     AgentStatus,
     ArtifactReady,
@@ -32,6 +32,7 @@ from parley_runtime.task import GENERATION
 MAX_TEXT = 4_000
 """Characters kept of any text that an agent says."""
 MAX_STEPS = 500
+MAX_NOTES = 50
 _OUTCOMES = frozenset({"accepted", "unchanged", "done", "dropped", "skipped"})
 
 
@@ -43,7 +44,7 @@ class Story:
         self._url = url
         self._begun = False
         self._states: dict[tuple[str, str, int, str], str] = {}
-        self._plan: tuple[PlannedStep, ...] = ()
+        self._plan: tuple[PlannedStep, ...] | None = None
         self._asked = ""
         self.job = ""
         self.context = ""
@@ -60,10 +61,9 @@ class Story:
             update = event.status_update
             begun = self._begin(update.task_id, update.context_id, _when(update.status))
             metadata = _plain(update.metadata)
-            told = metadata.get(DELEGATION)
             if CHILDREN in metadata:  # only says that the child has begun, which the delegation says too
-                return begun + self._step(told, _when(update.status))
-            return begun + self._status(update.status, told, metadata.get(VERIFIED), metadata.get(STEP))
+                return begun + self._step(metadata.get(DELEGATION), _when(update.status))
+            return begun + self._status(update.status, metadata)
         if kind == "artifact_update":
             change = event.artifact_update
             begun = self._begin(change.task_id, change.context_id, time.time())
@@ -86,12 +86,12 @@ class Story:
             events += self._step(child, at)
         for artifact in task.artifacts:
             events += self._artifact(artifact, _plain(artifact.metadata).get(DELEGATION))
-        return events + self._status(task.status, None, metadata.get(VERIFIED))
+        own = {name: metadata[name] for name in (VERIFIED, CHANGED) if name in metadata}
+        return events + self._status(task.status, own)  # the rest is left from events before the last
 
-    def _status(
-        self, status: pb.TaskStatus, told: object, verified: object, step: object = None
-    ) -> list[Event]:
+    def _status(self, status: pb.TaskStatus, metadata: dict[str, Any]) -> list[Event]:
         at, text, events = _when(status), text_of(status.message), list[Event]()
+        told = metadata.get(DELEGATION)
         who = _who(told)
         if who:
             events += self._step(told, at)
@@ -103,7 +103,8 @@ class Story:
                         job=self.job,
                         at=at,
                         state=state_name(status.state),
-                        verified=verified is True,
+                        verified=metadata.get(VERIFIED) is True,
+                        changed=metadata.get(CHANGED) is not False,
                         summary=text,
                     )
                 )
@@ -112,7 +113,7 @@ class Story:
                 self._asked = status.message.message_id
                 needs_login = status.state == pb.TASK_STATE_AUTH_REQUIRED
                 events.append(InputRequired(job=self.job, at=at, question=text, authentication=needs_login))
-        elif settled := self._settled(step, at):
+        elif settled := self._settled(metadata.get(STEP), at):
             events.append(settled)
         elif text:
             events.append(AgentStatus(job=self.job, at=at, text=text, **who))
@@ -120,7 +121,7 @@ class Story:
 
     def _settled(self, told: object, at: float) -> Event | None:
         """What the orchestrator says became of a step of its plan; None when it says nothing of that."""
-        if not isinstance(told, dict) or all(step.id != told.get("step") for step in self._plan):
+        if not isinstance(told, dict) or all(step.id != told.get("step") for step in self._plan or ()):
             return None
         step, outcome, reason = told["step"], told.get("outcome"), str(told.get("reason", ""))[:MAX_TEXT]
         if outcome == "again":
@@ -177,7 +178,9 @@ class Story:
             return []
         self._plan = steps
         summary, engine = str(plan.get("summary", ""))[:MAX_TEXT], str(plan.get("engine", ""))[:64]
-        return [PlanReady(job=self.job, at=at, steps=steps, summary=summary, engine=engine)]
+        given = plan.get("notes")
+        notes = tuple(str(one)[:MAX_TEXT] for one in given[:MAX_NOTES]) if isinstance(given, list) else ()
+        return [PlanReady(job=self.job, at=at, steps=steps, summary=summary, engine=engine, notes=notes)]
 
 
 def generation_of(event: pb.StreamResponse) -> int:

@@ -30,6 +30,15 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Takeover:
+    """An attempt that was lost: its worker said nothing for as long as a lease lasts, so another one took the task
+    over `at` that time (seconds since the epoch)."""
+
+    worker: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Traced:
     """A task and its children. `missing` says why nothing is known of it, or ""."""
 
@@ -42,7 +51,7 @@ class Traced:
     works: tuple[Span, ...] = ()
     steps: tuple[Span, ...] = ()
     events: int = 0
-    takeovers: int = 0
+    takeovers: tuple[Takeover, ...] = ()
     children: "tuple[tuple[str, Traced], ...]" = ()
     """Each with the name of the step that began it."""
     missing: str = ""
@@ -96,7 +105,11 @@ class _Reading:
                 Span(str(s["name"]), float(s["started"]), s.get("ended")) for s in steps if not _child(s)
             ),
             events=len(told.get("events", ())),
-            takeovers=len(told.get("takeovers", ())),
+            takeovers=tuple(
+                Takeover(str(one.get("worker", "")), float(one["at"]))
+                for one in told.get("takeovers", ())
+                if isinstance(one, dict)
+            ),
             children=tuple((name, one) for (name, _), one in zip(children, found, strict=True)),
         )
 
@@ -152,8 +165,9 @@ def tree(traced: Traced) -> "Tree":
 def _grow(branch: "Tree", traced: Traced, start: float) -> None:
     from rich.text import Text
 
-    rows: list[tuple[float, Span | tuple[str, Traced]]] = [
-        (span.started, span) for span in (*traced.works, *traced.steps)
+    rows: list[tuple[float, Span | Takeover | tuple[str, Traced]]] = [
+        *((span.started, span) for span in (*traced.works, *traced.steps)),
+        *((lost.at, lost) for lost in traced.takeovers),
     ]
     rows += [(one.accepted or start, (name, one)) for name, one in traced.children]
     for at, row in sorted(rows, key=lambda pair: pair[0]):
@@ -163,6 +177,9 @@ def _grow(branch: "Tree", traced: Traced, start: float) -> None:
             line = Text(f"+{max(0.0, at - start):.2f} s  ", style="dim")
             line.append(clean(row.name, 80), style=style).append(f"  {took}", style="cyan")
             branch.add(line)
+        elif isinstance(row, Takeover):
+            line = Text(f"+{max(0.0, at - start):.2f} s  ", style="dim")
+            branch.add(line.append(f"attempt of {clean(row.worker, 60)} lost, taken over", style="yellow"))
         else:
             name, child = row
             _grow(branch.add(_label(child, start, name)), child, start)
@@ -184,7 +201,8 @@ def _label(traced: Traced, start: float, name: str) -> Any:
         line.append(f"  {duration(max(ends) - traced.accepted)}", style="cyan")
     line.append(f"  {traced.state}  {traced.events} events  task {clean(traced.task[:8])}", style="dim")
     if traced.takeovers:
-        line.append(f"  {traced.takeovers} takeover{'s' if traced.takeovers > 1 else ''}", style="yellow")
+        count = len(traced.takeovers)
+        line.append(f"  {count} attempt{'s' if count > 1 else ''} lost", style="yellow")
     return line
 
 

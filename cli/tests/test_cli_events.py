@@ -21,7 +21,7 @@ from parley_cli.events import (
 )
 from parley_cli.story import Story
 
-PLAN = {"goal": "g", "engine": "rules", "summary": "two steps", "steps": [
+PLAN = {"goal": "g", "engine": "rules", "summary": "two steps", "notes": ["no format"], "steps": [
     {"id": "unused", "title": "Unused imports", "skill": "edit-code", "instructions": "", "needs": []},
     {"id": "idioms", "title": "Idioms", "skill": "edit-code", "instructions": "", "needs": ["unused"]},
 ]}  # fmt: skip
@@ -82,6 +82,18 @@ def test_the_plan_is_told_when_it_is_new() -> None:
     plans = [e for e in told(plan_artifact(), plan_artifact()) if isinstance(e, PlanReady)]
     assert len(plans) == 1
     assert [(s.id, s.needs) for s in plans[0].steps] == [("unused", ()), ("idioms", ("unused",))]
+    assert plans[0].notes == ("no format",)
+
+
+def test_a_plan_without_steps_is_told_with_its_notes() -> None:
+    part = {"text": json.dumps(PLAN | {"steps": []}), "mediaType": "application/vnd.parley.plan+json"}
+    update = {"taskId": "t1", "artifact": {"artifactId": "plan.json", "parts": [part]}}
+    (plan,) = [
+        e
+        for e in told(ParseDict({"artifactUpdate": update}, pb.StreamResponse()))
+        if isinstance(e, PlanReady)
+    ]
+    assert (plan.steps, plan.notes) == ((), ("no format",))
 
 
 def settled(step: object, outcome: object, reason: str = "") -> pb.StreamResponse:
@@ -134,7 +146,8 @@ def test_a_task_read_whole_tells_what_its_stream_would_have() -> None:
         "childTaskId": "k1",
     }
     task = {
-        "id": "t1", "contextId": "c1", "metadata": {"parley.dev/children": {"a": who}, "parley.dev/verified": True},
+        "id": "t1", "contextId": "c1",
+        "metadata": {"parley.dev/children": {"a": who}, "parley.dev/verified": True, "parley.dev/changed": False},
         "status": {"state": "TASK_STATE_COMPLETED"},
         "artifacts": [{"artifactId": "change.patch", "name": "change.patch", "parts": [{"text": "x", "mediaType": "text/x-diff"}]}],
     }  # fmt: skip
@@ -143,7 +156,7 @@ def test_a_task_read_whole_tells_what_its_stream_would_have() -> None:
     assert isinstance(events[1], StepUpdate)
     assert events[1].round == 2
     assert isinstance(events[3], JobEnded)
-    assert events[3].verified
+    assert (events[3].verified, events[3].changed) == (True, False)
 
 
 def test_nonsense_in_metadata_is_not_believed_and_breaks_nothing() -> None:

@@ -1,5 +1,6 @@
 """`parley host` with the examples: what the tutorial tells a newcomer to do works."""
 
+import json
 import os
 import socket
 import subprocess
@@ -16,25 +17,31 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PARLEY = str(Path(sys.executable).with_name("parley"))
 
 
-@contextmanager
-def hosted(executor: str, folder: Path, home: Path, *more: str) -> Iterator[str]:
-    """A host of an example, started in the example's folder; its address."""
+def start(executor: str, folder: Path, home: Path, *more: str) -> "tuple[subprocess.Popen[bytes], str]":
+    """A host of an executor, started in its folder, when it is ready; and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [PARLEY, "host", executor, "--card", "card.json", "--listen", address]
+    command = [PARLEY, "host", executor, "--listen", address]
+    command += [] if "--card" in more else ["--card", "card.json"]
     process = subprocess.Popen([*command, "--store", f"sqlite:///{home}/agent.db", *more], cwd=folder)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"http://{address}/readyz", timeout=5).close()
+            return process, f"http://{address}"
+        except OSError:
+            assert process.poll() is None, "the host ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@contextmanager
+def hosted(executor: str, folder: Path, home: Path, *more: str) -> Iterator[str]:
+    """`start` for a block; its address."""
+    process, address = start(executor, folder, home, *more)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://{address}/readyz", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the host ended"
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        yield f"http://{address}"
+        yield address
     finally:
         process.terminate()
         assert process.wait(20) == 0
@@ -68,6 +75,25 @@ def test_an_answer_finds_its_task_after_the_host_was_started_again(tmp_path: Pat
         trace = parley(tmp_path, "task", "show", "last", "--trace", "--agent", other)
         assert trace.stdout.count("draft") == 1
         assert "send" in trace.stdout
+
+
+def test_a_trace_tells_of_the_attempt_that_was_lost(tmp_path: Path) -> None:
+    programs = Path(__file__).parent / "programs"
+    given = ("patient:Patient", programs, tmp_path, "--card", "scripted_card.json", "--lease", "0.5")
+    first, url = start(*given)
+    try:
+        assert parley(tmp_path, "send", url, "begin", "--detach").returncode == 0
+    finally:
+        first.kill()
+        first.wait(20)
+    with hosted(*given) as other:
+        assert parley(tmp_path, "task", "watch", "last", "--agent", other).returncode == 0
+        trace = parley(tmp_path, "task", "show", "last", "--trace", "--agent", other).stdout
+        assert "lost, taken over" in trace
+        told = parley(tmp_path, "task", "show", "last", "--trace", "--agent", other, "--json").stdout
+        (lost,) = json.loads(told)["takeovers"]
+        assert lost["worker"]
+        assert lost["at"] > json.loads(told)["accepted"]
 
 
 @pytest.mark.parametrize(

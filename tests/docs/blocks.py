@@ -54,7 +54,8 @@ class Followed(AssertionError):
 
 def follow(page: Path, folder: Path, *, seconds: float) -> None:
     """Do what a page says, in `folder`, and check that what it says comes of it. Ports written in it are
-    exchanged for free ones. Raises Followed, which names the block at fault; leaves no process of its group.
+    exchanged for free ones, temporary folders are made in `folder`/.outputs. Raises Followed, which names the block
+    at fault; leaves no process of its group.
     """
     given = list(blocks(page))
     ports = {str(number): str(_free_port()) for number in (9999, 9998, 9997, 8420)}
@@ -64,6 +65,7 @@ def follow(page: Path, folder: Path, *, seconds: float) -> None:
     script.write_text(_exchanged(_script(given, outputs), ports))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")}
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1", "COLUMNS": "200"}
+    environment["TMPDIR"] = str(outputs)
     shell = subprocess.Popen(
         ["bash", str(script)], cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
     )

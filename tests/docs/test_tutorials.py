@@ -11,7 +11,7 @@ from blocks import BIN, PROJECT, follow
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that looks like a fresh clone after `make setup`; the platform that was left in it is ended."""
+    """A folder that looks like a fresh clone after `make setup`; platforms that were left in it are ended."""
     for name in (
         "Makefile",
         "pyproject.toml",
@@ -26,8 +26,15 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / ".venv").symlink_to(PROJECT / ".venv")
     shutil.copytree(PROJECT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("*.db*"))
     yield tmp_path
-    if (tmp_path / ".parley").exists():
-        subprocess.run([BIN / "parley", "--home", tmp_path / ".parley", "down"], check=True, timeout=60)
+    for home in (tmp_path / ".parley", *tmp_path.glob(".outputs/*/.parley")):
+        if home.exists():
+            subprocess.run([BIN / "parley", "--home", home, "down"], check=True, timeout=60)
+
+
+def litter(folder: Path) -> set[str]:
+    """What is in a clone now that git would neither have brought nor ignores."""
+    before = {"Makefile", "pyproject.toml", "requirements", "core", "registry", "runtime", "agents", "cli"}
+    return {path.name for path in folder.iterdir()} - before - {".venv", "examples", ".outputs", ".parley"}
 
 
 @pytest.mark.slow
@@ -43,6 +50,8 @@ def test_the_first_page_keeps_its_word(folder: Path) -> None:
 @pytest.mark.timeout(280)
 def test_hosting_an_executor_goes_as_the_tutorial_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "tutorial-host.md", folder, seconds=240)
+    assert litter(folder) == set()
+    assert not list((folder / "examples").rglob("*.log"))
 
 
 @pytest.mark.slow
@@ -50,3 +59,4 @@ def test_hosting_an_executor_goes_as_the_tutorial_says(folder: Path) -> None:
 @pytest.mark.timeout(600)
 def test_giving_the_team_a_job_goes_as_the_tutorial_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "tutorial-team.md", folder, seconds=560)
+    assert litter(folder) == set()

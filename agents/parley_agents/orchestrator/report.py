@@ -103,9 +103,7 @@ def _withheld(delivery: Delivery) -> list[str]:
 def _changed(statistics: Sequence[tuple[str, int, int]]) -> list[str]:
     if not statistics:
         return []
-    rows = [
-        f"| {plain(path, 300)} | +{added} | -{removed} |" for path, added, removed in statistics[:MAX_ROWS]
-    ]
+    rows = [f"| {_code(path)} | +{added} | -{removed} |" for path, added, removed in statistics[:MAX_ROWS]]
     if len(statistics) > MAX_ROWS:
         rows.append(f"| … and {len(statistics) - MAX_ROWS} more | | |")
     return ["## Files", "", "| file | added | removed |", "|---|---|---|", *rows, ""]
@@ -121,6 +119,12 @@ def _checks(delivery: Delivery) -> list[str]:
         lines.append(f"- Review: {review.verdict}: {plain(review.summary, 1000)}")
     lines += [f"- {plain(one)}" for one in judgement.missing]
     return [*lines, ""] if len(lines) > 2 else []
+
+
+def _code(path: str) -> str:
+    """A path in a table's cell, as it is typed."""
+    name = "".join(c if c.isprintable() else "?" for c in path)
+    return plain(path, 300) if "`" in name or "|" in name else f"`{name}`"
 
 
 def _tests(tests: TestReport) -> str:
