@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,11 +15,21 @@ import pytest
 from obstore.store import S3Store
 
 from engines.errors import EngineError
+from engines.keeper import Scratch
 from engines.postgres import Postgres
 from engines.rocketmq import PARTS, RocketMQ
+from engines.run import Engines
 from engines.s3 import S3
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder as `make engines` has it: the account that PostgreSQL runs as may pass through."""
+    scratch = Scratch.create("place")
+    yield scratch.folder
+    scratch.remove()
 
 
 def gone(what: Callable[[], bool]) -> bool:
@@ -99,6 +109,22 @@ def test_nothing_is_left_when_its_user_is_killed() -> None:
         lambda: psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
     )
     assert gone(lambda: Path(folder).exists())
+
+
+def test_a_developers_engine_is_there_for_other_commands_and_down_leaves_nothing_running(
+    place: Path,
+) -> None:
+    Engines(place).up("postgres")
+    seen_by_another = Engines(place)
+    assert seen_by_another.missing("postgres") == []
+    dsn, pid = seen_by_another.environment("postgres")["PARLEY_STORE"], seen_by_another.postgres.pid
+    seen_by_another.postgres.execute("CREATE TABLE kept AS SELECT 1 AS one")
+    Engines(place).down("postgres")
+    assert pid is not None
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    again = Engines(place)
+    again.up("postgres")
+    assert (again.postgres.execute("SELECT one FROM kept"), again.postgres.dsn) == ("1", dsn)
 
 
 @pytest.mark.cluster
