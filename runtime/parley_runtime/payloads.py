@@ -248,5 +248,5 @@ def payloads_for(settings: HostSettings) -> Payloads:
         inline_limit=settings.inline_limit,
         restore_limit=settings.max_body_bytes,
         blob_limit=settings.max_blob_bytes,
-        retention=FOR_EVER,
+        retention=settings.retain_tasks + settings.blob_margin,
     )

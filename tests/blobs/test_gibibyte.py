@@ -15,8 +15,9 @@ import httpx
 import psutil
 import pytest
 from a2a.types import a2a_pb2 as pb
-from free_ports import free_port
 from test_payloads import BINARY, MIB, artifacts, client_at, stream
+
+from engines.ports import free_port
 
 GIB = 1024 * MIB
 PROGRAM = Path(__file__).with_name("payload_host.py")
@@ -77,7 +78,7 @@ class Peak:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("place", ["file", "s3"])
+@pytest.mark.parametrize("place", ["file", pytest.param("s3", marks=pytest.mark.cluster)])
 async def test_a_gibibyte_goes_in_through_an_executor_and_out_again_in_flat_memory(
     tmp_path: Path, place: str, request: pytest.FixtureRequest
 ) -> None:
@@ -108,7 +109,7 @@ async def test_a_gibibyte_goes_in_through_an_executor_and_out_again_in_flat_memo
         await client.close()
 
 
-@pytest.mark.parametrize("place", ["file", "s3"])
+@pytest.mark.parametrize("place", ["file", pytest.param("s3", marks=pytest.mark.cluster)])
 async def test_an_upload_that_is_cut_off_or_whose_host_is_killed_leaves_nothing_to_be_seen(
     tmp_path: Path, place: str, request: pytest.FixtureRequest
 ) -> None:

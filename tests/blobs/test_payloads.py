@@ -16,10 +16,10 @@ import uvicorn
 from a2a.client import Client, ClientConfig, ClientFactory
 from a2a.client.card_resolver import parse_agent_card
 from a2a.types import a2a_pb2 as pb
-from free_ports import free_port
 from google.protobuf.json_format import MessageToDict
 from payload_host import CARD, Obedient, digest_of, made
 
+from engines.ports import free_port
 from parley_core.blobs import read_bytes
 from parley_runtime.host import AgentHost
 from parley_runtime.settings import HostSettings
@@ -55,7 +55,7 @@ async def hosted(home: Path, **settings: Any) -> AsyncIterator[AgentHost]:
         await host.close()
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.cluster)])
 async def host(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AgentHost]:
     """A host with blobs of each kind."""
     (tmp_path / "key").write_text("ab" * 32)
