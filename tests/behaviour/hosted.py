@@ -54,9 +54,9 @@ class Agent:
             return False
 
 
-def start(home: Path, store: str, cards: dict[str, dict[str, str]]) -> dict[str, Agent]:
+def start(home: Path, cards: dict[str, dict[str, str]]) -> dict[str, Agent]:
     """Start one process that hosts the executor of these tests under the cards named, each with settings of
-    its own, and the stores at `store` (with {} for the card)."""
+    its own, `store` among them."""
     log = home / f"{'-'.join(cards)}-{uuid.uuid4()}.log"
     ports = {name: (free_port(), free_port()) for name in cards}
     described = [
@@ -65,7 +65,6 @@ def start(home: Path, store: str, cards: dict[str, dict[str, str]]) -> dict[str,
             {
                 "listen": f"127.0.0.1:{ports[name][0]}",
                 "grpc": f"127.0.0.1:{ports[name][1]}",
-                "store": f"sqlite:///{home / store.format(name)}",
                 "push_allow": "127.0.0.0/8",
                 "cancel_wait": "5",
                 "max_body_bytes": "300000",
@@ -111,25 +110,39 @@ class Issuer:
 def agents(home: Path, issuer: Issuer) -> Iterator[dict[str, Agent]]:
     """Two replicas ("one", "two") of the full agent on one file, one of each other card, and a full one that
     wants tokens ("guarded")."""
-    running = {
-        **start(home, "replicas.db", {"one": {"card": "full"}}),
-        **start(home, "replicas.db", {"two": {"card": "full"}}),
-        **start(
-            home,
-            "{}.db",
-            {"modest": {}, "strict": {}, "promising": {}, "guarded": {"card": "full", **issuer.settings}},
-        ),
-    }
+    replica = {"card": "full", "store": f"sqlite:///{home}/replicas.db"}
+    cards = {"modest": {}, "strict": {}, "promising": {}, "guarded": {"card": "full", **issuer.settings}}
+    own = {name: {**settings, "store": f"sqlite:///{home}/{name}.db"} for name, settings in cards.items()}
+    with running(
+        [start(home, {"one": dict(replica)}), start(home, {"two": dict(replica)}), start(home, own)]
+    ) as found:
+        yield found
+
+
+@contextmanager
+def cluster(home: Path, engines: dict[str, str]) -> Iterator[dict[str, Agent]]:
+    """Two fronts ("one", "two") and two workers of the full agent, each a process of its own, on these engines."""
+    roles = {"one": "front", "two": "front", "three": "worker", "four": "worker"}
+    with running(
+        [start(home, {name: {"card": "full", "role": role, **engines}}) for name, role in roles.items()]
+    ) as found:
+        yield found
+
+
+@contextmanager
+def running(processes: list[dict[str, Agent]]) -> Iterator[dict[str, Agent]]:
+    """The agents of these processes, once all are ready; stopped at the end."""
+    found = {name: agent for process in processes for name, agent in process.items()}
     try:
-        deadline = time.monotonic() + 60
-        while not all(agent.ready() for agent in running.values()):
+        deadline = time.monotonic() + 120
+        while not all(agent.ready() for agent in found.values()):
             assert time.monotonic() < deadline, "the agents do not get ready"
             time.sleep(0.05)
-        yield running
+        yield found
     finally:
-        for agent in running.values():
+        for agent in found.values():
             agent.process.terminate()
-        for agent in running.values():
+        for agent in found.values():
             try:
                 agent.process.wait(20)
             except subprocess.TimeoutExpired:

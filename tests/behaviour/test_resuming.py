@@ -30,26 +30,28 @@ def events(answer: Answer) -> list[Any]:
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_what_was_missed_is_the_same_on_the_other_replica(
-    running: dict[str, Agent], binding: str
+    replicas: dict[str, Agent], binding: str
 ) -> None:
     params = said("count 6 5")
-    whole = await call(running["one"], binding, "SendStreamingMessage", params)
+    whole = await call(replicas["one"], binding, "SendStreamingMessage", params)
     numbers, said_before = generations(whole), events(whole)
     assert numbers == list(range(1, len(numbers) + 1))
     task_id = said_before[0]["task"]["id"]
-    for seen in (1, 4, len(numbers) - 1):
+    for seen in (1, 4, len(numbers) - 1, len(numbers)):
         headers = {"Last-Event-ID": str(seen)}
         for operation, again in (("SubscribeToTask", {"id": task_id}), ("SendStreamingMessage", params)):
-            tail = await call(running["two"], binding, operation, again, headers)
+            tail = await call(replicas["two"], binding, operation, again, headers)
             assert generations(tail) == numbers[seen:]
             assert events(tail) == said_before[seen:]
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "1000000"])
-async def test_an_event_that_never_was_is_refused(running: dict[str, Agent], binding: str, last: str) -> None:
-    whole = await call(running["one"], binding, "SendMessage", said("echo"))
+async def test_an_event_that_never_was_is_refused(
+    replicas: dict[str, Agent], binding: str, last: str
+) -> None:
+    whole = await call(replicas["one"], binding, "SendMessage", said("echo"))
     task_id = whole.result["task"]["id"]
     headers = {"Last-Event-ID": last}
-    answer = await call(running["two"], binding, "SubscribeToTask", {"id": task_id}, headers)
+    answer = await call(replicas["two"], binding, "SubscribeToTask", {"id": task_id}, headers)
     refused(answer, binding, "INVALID_PARAMS", "Last-Event-ID")

@@ -391,28 +391,31 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=held, worker=workers, limit=st.integers(1, 4))
     def a_worker_takes(self, worker: str, limit: int) -> Any:
-        free = self._takeable(self.staff[worker].version)
-        taken = self.await_(self.of(worker).take(worker, self.staff[worker].version, limit)).work
-        assert len(taken) == min(limit, len(free)), f"{free} could be taken"
+        version = self.staff[worker].version
+        free, orphans = self._takeable(version)
+        taken = self.await_(self.of(worker).take(worker, version, limit)).work
+        mine = [work for work in taken if work.version == version]
+        others = len(taken) - len(mine)
+        assert len(mine) == min(limit - others, len(free)), f"{free} could be taken"
+        assert others <= orphans
+        assert others or free or not orphans, "work of a version that nobody hosts was left"
         for work in taken:
             self._check_lease(work.task_id, self.known[work.task_id], work, worker)
-        expected = [(kind, priority) for kind, priority, _, _ in free[: len(taken)]]
-        assert (
-            sorted((0 if work.kind == "cancel" else 1, -self._priority(work)) for work in taken) == expected
-        )
+        assert sorted(self._place(work) for work in mine) == free[: len(mine)]
         return multiple(*taken)
 
-    def _priority(self, work: Work) -> int:
-        return 9 if work.kind == "cancel" else work.priority
+    def _place(self, work: Work) -> tuple[int, int]:
+        return (0, -9) if work.kind == "cancel" else (1, -work.priority)
 
-    def _takeable(self, version: str) -> list[tuple[int, int, int, str]]:
-        """What a worker of a version may take, in order: cancels, then by priority, then as accepted."""
+    def _takeable(self, version: str) -> tuple[list[tuple[int, int]], int]:
+        """What there is of a version, cancels first and then by priority; and how much of versions that nobody hosts
+        (a worker may take that, too, and does when it finds nothing else)."""
         hosted = {worker.version for worker in self.staff.values() if worker.live}
-        return sorted(
-            (0 if head.kind == "cancel" else 1, -head.priority, head.order, name)
-            for name, task in self.known.items()
-            if (head := task.head) and (task.version == version or task.version not in hosted)
+        heads = [(head, task.version) for task in self.known.values() if (head := task.head)]
+        mine = sorted(
+            (0 if head.kind == "cancel" else 1, -head.priority) for head, wanted in heads if wanted == version
         )
+        return mine, sum(wanted not in hosted and wanted != version for _, wanted in heads)
 
     def _check_lease(self, name: str, task: FakeTask, work: Work, worker: str) -> None:
         head = task.head

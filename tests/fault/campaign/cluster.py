@@ -90,6 +90,17 @@ class Cluster:
             self.history.note("nemesis", fault.what, whom=fault.whom, lasts=round(fault.lasts, 2))
             await self._do(fault)
             self.history.note("nemesis", "healed", whom=fault.whom, of=fault.what)
+            if (
+                fault.whom in self._replicas
+            ):  # the next fault is done to a replica that works, not to one that starts
+                await self._ready_or_over(fault.whom)
+
+    async def _ready_or_over(self, name: str, seconds: float = 60) -> None:
+        deadline = self.history.now + seconds
+        while self.history.now < deadline:
+            if await asyncio.to_thread(self._replicas[name].ready):
+                return
+            await asyncio.sleep(0.1)
 
     async def _do(self, fault: Fault) -> None:
         match fault.what:

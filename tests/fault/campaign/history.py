@@ -52,8 +52,12 @@ class History:
 
     def of(self, tasks: Iterable[str]) -> str:
         """The faults, and what happened to these tasks, as text."""
-        wanted = {*tasks, ""}
-        return "\n".join(str(record) for record in self.records if record.task in wanted)
+        wanted = set(tasks)
+        return "\n".join(
+            str(record)
+            for record in self.records
+            if record.task in wanted or record.who in ("nemesis", "campaign")
+        )
 
     def close(self) -> None:
         """Close the file."""

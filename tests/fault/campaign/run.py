@@ -96,7 +96,7 @@ async def _act(
                 group.create_task(cluster.suffer(fault))
             await asyncio.sleep(max(0.0, seconds - history.now))
         history.note("campaign", "heals")
-        problem = await cluster.all_ready(60)
+        problem = await cluster.all_ready(REST)
         stop.set()
         _, unfinished = await asyncio.wait(people, timeout=REST)
         problems: list[Violation] = [("", problem)] if problem else []
