@@ -103,7 +103,7 @@ async def test_a_gibibyte_goes_in_through_an_executor_and_out_again_in_flat_memo
                     found.update(chunk)
                     size += len(chunk)
         most = peak.end()
-        print(f"{place}: upload +{uploaded:.0f} MiB, executor +{copied:.0f} MiB, download +{most:.0f} MiB")
+        print(f"\n{place}: upload +{uploaded:.0f} MiB, executor +{copied:.0f} MiB, download +{most:.0f} MiB")
         assert (size, found.hexdigest()) == (GIB, told["digest"])
         assert most < 100
         await client.close()

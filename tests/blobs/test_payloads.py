@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from google.protobuf.json_format import MessageToDict
 from payload_host import CARD, Obedient, digest_of, made
 
 from engines.ports import free_port
-from parley_core.blobs import read_bytes
+from parley_core.blobs import LIMIT, Blob, read_bytes
+from parley_core.blobstores.file import FileBlobs
+from parley_core.errors import Unavailable
 from parley_runtime.host import AgentHost
 from parley_runtime.settings import HostSettings
 
@@ -267,4 +269,37 @@ async def test_a_message_whose_blob_was_lost_fails_with_the_reason(tmp_path: Pat
                     break
                 await asyncio.sleep(0.05)
         assert "lost" in task.status.message.parts[0].text
+        await client.close()
+
+
+class FailingBlobs(FileBlobs):
+    """A fake: a folder that cannot be written to while `away`."""
+
+    away = True
+    tried = 0
+
+    async def put(self, chunks: AsyncIterable[bytes], *, limit: int = LIMIT, digest: str = "") -> Blob:
+        self.tried += 1
+        if self.away:
+            raise Unavailable("the blobs are away")
+        return await super().put(chunks, limit=limit, digest=digest)
+
+
+async def test_an_artifact_that_cannot_be_stored_now_is_made_again_when_it_can(tmp_path: Path) -> None:
+    async with hosted(tmp_path) as host:
+        store = host.payloads.store = FailingBlobs(tmp_path / "a.blobs")
+        client = await connect(host, "JSONRPC")
+        made_events = asyncio.create_task(stream(client, pb.Part(text=f"make raw {MIB}")))
+        async with asyncio.timeout(20):
+            while store.tried < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert not made_events.done()
+        store.away = False
+        events = await made_events
+        assert events[-1].status_update.status.state == pb.TASK_STATE_COMPLETED
+        assert await got(artifacts(events)[-1].url) == made("raw", MIB).raw
+        refused = FailingBlobs(tmp_path / "a.blobs")
+        host.payloads.store = refused
+        with pytest.raises(Exception, match="try again"):
+            await stream(client, pb.Part(text="describe"), made("raw", MIB))
         await client.close()
