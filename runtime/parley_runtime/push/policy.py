@@ -28,10 +28,12 @@ class PushPolicy:
     at_once: int = 256
     """Deliveries of this process under way together …"""
     at_once_unproven: int = 192
-    """… of which so many to receivers that are not known to answer quickly."""
+    """… of which so many to receivers that are not known to answer quickly …"""
+    at_once_slow: int = 128
+    """… and so many to those that are known not to, or not to answer at all."""
     at_once_per_host: int = 4
-    poll: float = 0.25
-    """How soon a notification is noticed that another process wrote and did not take."""
+    poll: float = 0.5
+    """How soon a notification is noticed of which nobody says anything: a retry, or what a lost process left."""
     remember_failures: float = 7 * 24 * 3600.0
 
 

@@ -38,7 +38,8 @@ class Sender:
         self._guard = guard
         self._name = name
         self._policy = policy or PushPolicy()
-        self._hosts = Hosts(self._policy.at_once_per_host, self._policy.at_once_unproven)
+        policy = self._policy
+        self._hosts = Hosts(policy.at_once_per_host, policy.at_once_unproven, policy.at_once_slow)
         self._under_way = 0
         self._overflowed = 0.0
         self._interrupted: list[Delivery] = []
@@ -101,7 +102,7 @@ class Sender:
             self._outbox.overflow()
 
     async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
-        """Deliver one notification, and then those behind it, up to a number, while all goes well."""
+        """Deliver one notification, and then those behind it, up to a number, while all goes well and quickly."""
         url = delivery.config.url
         try:
             for left in range(_IN_A_ROW, 0, -1):
@@ -110,7 +111,8 @@ class Sender:
                 took = time.monotonic() - begun
                 self._hosts.answered(url, took, well=outcome.status > 0 or outcome.final)
                 decision = decide(outcome, delivery.attempts, delivery.age + took, time.time(), self._policy)
-                following = await self._settle(delivery, decision, more=left > 1)
+                more = left > 1 and self._hosts.is_quick(url)
+                following = await self._settle(delivery, decision, more=more)
                 if following is None:
                     break
                 delivery = following

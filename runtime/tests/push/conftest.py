@@ -55,11 +55,13 @@ class Tasks:
         self.store, self.outbox = store, outbox
         self.made = 0
 
-    async def __call__(self, *configs: pb.TaskPushNotificationConfig, owner: str = "alice") -> Pushed:
+    async def __call__(
+        self, *configs: pb.TaskPushNotificationConfig, owner: str = "alice", name: str = ""
+    ) -> Pushed:
         self.made += 1
-        task_id = f"task-{self.made}"
+        task_id = name or f"task-{self.made}"
         accepted = await self.store.accept(
-            NewMessage(owner, f"m-{self.made}", b"d", task_id, False, "", f"c-{self.made}", "1", b"r", TRACE),
+            NewMessage(owner, f"m-{task_id}", b"d", task_id, False, "", f"c-{task_id}", "1", b"r", TRACE),
             take_as="worker",
         )
         assert accepted.work is not None
@@ -97,6 +99,12 @@ def store(own: Opened) -> Store:
 @pytest.fixture
 def outbox(own: Opened) -> Outbox:
     return own.outbox
+
+
+@pytest.fixture
+def tasks_of() -> type[Tasks]:
+    """Makes tasks in any store: `tasks_of(store, outbox)`."""
+    return Tasks
 
 
 @pytest.fixture

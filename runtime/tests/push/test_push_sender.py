@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 from a2a.types import a2a_pb2 as pb
+from backends import opened_on
 
 from parley_core.urlguard import UrlGuard, resolve
 from parley_runtime.push.outbox import Outbox
@@ -385,3 +386,67 @@ async def test_senders_of_several_processes_send_each_notification_once(
         await until_async(lambda: _empty(outbox))
     keys = [headers["idempotency-key"] for headers, _ in receiver.requests]
     assert len(keys) == len(set(keys)) == 100
+
+
+@pytest.mark.parametrize("address", ["postgres"], indirect=True)
+async def test_what_one_process_has_no_room_for_another_sends_at_once(
+    task: Any, outbox: Outbox, opened: Any, receiver: Any, other_receiver: Any
+) -> None:
+    other_receiver.answers = lambda _: (4.0, 200, "")
+    seldom = {"poll": 30.0, "attempt": 8.0, "lease": 10.0}
+    full = PushPolicy(at_once=1, at_once_unproven=1, at_once_slow=1, **seldom)
+    async with opened() as other, sending(outbox, full) as sender:
+        await (await task(config(other_receiver.url))).emit()
+        sender.wake()
+        await until(lambda: other_receiver.requests)
+        async with sending(other.outbox, PushPolicy(**seldom)):
+            await asyncio.sleep(0.5)
+            live = await task(config(receiver.url))
+            started = time.monotonic()
+            await live.emit()
+            sender.wake()
+            await until(lambda: receiver.requests)
+            assert time.monotonic() - started < 1.0
+    assert len(other_receiver.requests) == 1
+
+
+@pytest.mark.parametrize("mode", ["immediate", "fast"])
+async def test_a_database_that_ends_and_comes_back_delays_and_loses_nothing(
+    own_postgres: Any, tasks_of: Any, receiver: Any, mode: str
+) -> None:
+    server = await asyncio.to_thread(own_postgres)
+    async with opened_on(server.dsn) as own:
+        make = tasks_of(own.store, own.outbox)
+        pushed = [await make(config(receiver.url)) for _ in range(5)]
+        receiver.answers = lambda _: (0.02, 200, "")
+        async with sending(own.outbox, PushPolicy(attempt=2.0, lease=3.0, first_pause=0.05, poll=0.05)):
+            for one in pushed:
+                await one.emit(20)
+            await until(lambda: len(receiver.requests) > 20)
+            await asyncio.to_thread(server.restart, mode)
+            for one in pushed:
+                await one.emit(5)
+            await until_async(lambda: _empty(own.outbox))
+    seen: dict[str, list[int]] = {}
+    for headers, _ in receiver.requests:
+        name, _, number = headers["idempotency-key"].partition("/")
+        seen.setdefault(name, []).append(int(number))
+    for numbers in seen.values():
+        assert list(dict.fromkeys(numbers)) == list(range(1, 26))
+        assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("address", ["postgres"], indirect=True)
+async def test_clocks_that_differ_do_no_harm(
+    task: Any, outbox: Outbox, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed = await task(config(receiver.url))
+    await pushed.emit(3)
+    clock = time.time
+    receiver.answers = lambda n: (0.0, 503 if n == 1 else 200, "")
+    monkeypatch.setattr("time.time", lambda: clock() + 7 * 86400)
+    async with sending(outbox):
+        await until(lambda: len(receiver.requests) == 4)
+        await until_async(lambda: _empty(outbox))
+    assert receiver.generations == [1, 1, 2, 3]
+    assert not await outbox.failures(pushed.id)

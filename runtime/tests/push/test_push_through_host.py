@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -45,10 +44,10 @@ Serve = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Serve:
+def serve(address: str) -> Serve:
     card = pb.AgentCard(name="counter", version="1.0.0", description="counts")
     card.capabilities.streaming = card.capabilities.push_notifications = True
-    settings = HostSettings(store=f"sqlite:///{tmp_path}/host.db", push_allow=("127.0.0.0/8",))
+    settings = HostSettings(store=address, push_allow=("127.0.0.0/8",))
 
     @asynccontextmanager
     async def running() -> AsyncIterator[httpx.AsyncClient]:
