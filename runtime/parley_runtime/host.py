@@ -100,7 +100,7 @@ class AgentHost:
             payloads=self.payloads,
             admission=Admission(frozenset(s.trusted), s.classes),
         )
-        self._pages = Pages(self.store, self._not_ready, self.engines.status)
+        self._pages = Pages(self.store, self.push.failures, self._not_ready, self.engines.status)
         self._inner = self._doors()
         hosts = allowed_hosts(s.listen, s.allowed_hosts)
         self.app: ASGIApp = HostGuard(self._inner, hosts)  # type: ignore[assignment,arg-type]

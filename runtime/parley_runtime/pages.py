@@ -1,7 +1,7 @@
 """What a host serves besides the protocol: health, readiness, metrics, and how a task went."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -11,18 +11,24 @@ from starlette.routing import Route
 
 from parley_core.errors import Unavailable
 from parley_runtime import metrics
+from parley_runtime.push.outbox import Failure
 from parley_runtime.store import Store, TaskTrace
 from parley_runtime.task import fold
 
 
 class Pages:
-    """Handlers over a store. `not_ready` says why the host should get no new calls, or ""; `degraded` what is slower
-    than it should be, by engine."""
+    """Handlers over a store. `undelivered` gives a task's notifications that did not arrive; `not_ready` says why the
+    host should get no new calls, or ""; `degraded` what is slower than it should be, by engine."""
 
     def __init__(
-        self, store: Store, not_ready: Callable[[], str], degraded: Callable[[], Mapping[str, str]]
+        self,
+        store: Store,
+        undelivered: Callable[[str], Awaitable[Sequence[Failure]]],
+        not_ready: Callable[[], str],
+        degraded: Callable[[], Mapping[str, str]],
     ) -> None:
         self._store = store
+        self._undelivered = undelivered
         self._not_ready = not_ready
         self._degraded = degraded
         self.owned = [Route("/parley/v1/tasks/{id}/trace", self.trace)]
@@ -51,15 +57,17 @@ class Pages:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     async def trace(self, request: Request) -> Response:
-        """How one of the caller's tasks went: work, steps, events and takeovers with their times."""
+        """How one of the caller's tasks went: work, steps, events and takeovers with their times, and which push
+        notifications did not arrive, and why."""
         owner = request.scope["parley.identity"].owner
         found = await self._store.trace(request.path_params["id"], owner)
         if found is None:
             return JSONResponse({"error": {"code": 404, "message": "there is no such task"}}, 404)
-        return Response(orjson.dumps(_trace_json(found)), media_type="application/json")
+        told = _trace_json(found, await self._undelivered(found.task.task_id))
+        return Response(orjson.dumps(told), media_type="application/json")
 
 
-def _trace_json(found: TaskTrace) -> dict[str, object]:
+def _trace_json(found: TaskTrace, undelivered: Sequence[Failure]) -> dict[str, object]:
     task = fold(found.task)
     state = task.status.state if task is not None else found.task.state
     return {
@@ -90,6 +98,16 @@ def _trace_json(found: TaskTrace) -> dict[str, object]:
             {"generation": e.generation, "at": e.at, "state": e.state, "work": e.work} for e in found.events
         ],
         "takeovers": [{"epoch": epoch, "worker": worker, "at": at} for epoch, worker, at in found.takeovers],
+        "undelivered": [
+            {
+                "configId": f.config_id,
+                "generation": f.generation,
+                "attempts": f.attempts,
+                "reason": f.reason,
+                "givenUp": f.given_up,
+            }
+            for f in undelivered
+        ],
     }
 
 

@@ -124,3 +124,23 @@ async def test_a_webhook_that_leads_inside_is_refused_and_leaves_no_task(serve: 
         assert answer["error"]["code"] == -32602
         assert "--push-allow 10.0.0.0/8" in answer["error"]["message"]
         assert (await call(client, "ListTasks")).json()["result"].get("tasks", []) == []
+
+
+async def test_what_did_not_arrive_is_told_to_the_tasks_owner_and_counted(
+    serve: Serve, receiver: Any
+) -> None:
+    receiver.answers = lambda _: (0.0, 410, "")
+    async with serve() as client:
+        answer = (await call(client, "SendMessage", **sending(receiver.url))).json()
+        path = f"/parley/v1/tasks/{answer['result']['task']['id']}/trace"
+        await wait_for(receiver, 1)
+        async with asyncio.timeout(10):
+            while not (told := (await client.get(path)).json()["undelivered"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert told[0]["givenUp"]
+        assert told[0]["reason"] == "the receiver answered 410"
+        assert receiver.url not in str(told)
+        metrics = (await client.get("/metrics")).text
+    assert 'parley_push_attempts_total{result="stop"}' in metrics
+    assert "parley_push_given_up" in metrics
+    assert "parley_push_pending" in metrics
