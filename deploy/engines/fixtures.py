@@ -52,14 +52,14 @@ def own_postgres() -> Iterator[Callable[..., Postgres]]:
 def rocketmq(run_folder: Scratch) -> RocketMQ:
     """The run's RocketMQ, for all who leave it running: have topics and groups of your own names on it."""
     with run_folder.locked():
-        return RocketMQ(run_folder.folder).start()
+        return RocketMQ(run_folder.folder, short_lived=True).start()
 
 
 @pytest.fixture
 def own_rocketmq() -> Iterator[Callable[..., RocketMQ]]:
     """Start a cluster whose parts this test may kill: `own_rocketmq()`."""
     with ExitStack() as servers:
-        yield lambda **options: servers.enter_context(RocketMQ(**options))
+        yield lambda **options: servers.enter_context(RocketMQ(**{"short_lived": True, **options}))
 
 
 @pytest.fixture(scope="session")
