@@ -54,6 +54,12 @@ def test_hosting_an_executor_goes_as_the_tutorial_says(folder: Path) -> None:
     assert not list((folder / "examples").rglob("*.log"))
 
 
+@pytest.mark.timeout(150)
+def test_large_payloads_travel_as_their_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "payloads.md", folder, seconds=120)
+    assert litter(folder) == set()
+
+
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.timeout(600)
