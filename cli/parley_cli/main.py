@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from parley_cli.commands import agents, host, platform, registry, run, send, task
+from parley_cli.commands import agents, host, limits, platform, registry, run, send, task
 from parley_cli.home import Home
 from parley_core.errors import ConfigurationError, ParleyError
 
@@ -56,6 +56,7 @@ app.command("logs")(platform.logs)
 app.command("send")(send.send)
 app.command("host")(host.host)
 app.command("registry")(registry.registry)
+app.command("limits")(limits.limits)
 app.add_typer(agents.app, name="agents")
 app.add_typer(task.app, name="task")
 

@@ -54,6 +54,26 @@ def host(
     drain: Annotated[
         float | None, _option("drain", "Seconds that running work may take after SIGTERM. Default: 10", min=0)
     ] = None,
+    trusted: Annotated[
+        str | None,
+        _option(
+            "trusted", "Callers that may choose priorities. Default: local (on loopback)", metavar="CALLER,…"
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        _option(
+            "classes", "Priorities (0-7) of callers that do not choose. Default: 3", metavar="CALLER=N,…"
+        ),
+    ] = None,
+    retain_events: Annotated[
+        float | None,
+        _option("retain_events", "Seconds that the events of an ended task are kept. Default: 86400", min=0),
+    ] = None,
+    retain_tasks: Annotated[
+        float | None,
+        _option("retain_tasks", "Seconds that an ended task is kept. Default: 2592000", min=0),
+    ] = None,
     push_allow: Annotated[
         str | None,
         _option("push_allow", "Networks that webhooks may be in although not public.", metavar="CIDR,…"),
