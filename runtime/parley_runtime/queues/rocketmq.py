@@ -148,24 +148,20 @@ class RocketQueue:
             self._made.add(version)
 
     async def _probe(self) -> None:
-        """While the broker is away, see whether it is back: with a token of our own version, which wakes one worker."""
+        """While RocketMQ is away, see whether brokers and proxy are back: our own version's topic is made, and found."""
         failures = 0
         while True:
             if self._presence.away:
+                self._made.discard(self._version)
                 try:
                     await self._make(self._version)
-                    await self._producer.send(
-                        [Outgoing(names.work(self._agent, self._version), b"probe", priority=0)]
-                    )
+                    await self._producer.reach(names.work(self._agent, self._version))
                     self._presence.back()
                     failures = 0
-                except TopicMissing as error:
-                    self._made.discard(self._version)
-                    self._presence.leave(str(error))
                 except ParleyError as error:
                     self._presence.leave(str(error))
+                    failures += 1
             await asyncio.sleep(_PROBES[min(failures, len(_PROBES) - 1)])
-            failures += self._presence.away
 
     # -- working
 

@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from parley_runtime.rocketmq.connection import Connection, check
 from parley_runtime.rocketmq.messages import Outgoing, outgoing
-from parley_runtime.rocketmq.stubs import service
+from parley_runtime.rocketmq.stubs import definition, service
 
 MOST_AT_ONCE = 32
 """Messages of one send."""
@@ -32,6 +33,24 @@ class Producer:
         check(response.status)
         for entry in response.entries:
             check(entry.status)
+
+    async def reach(self, topic: str) -> None:
+        """Return when the proxy answers and knows the topic. Raises TopicMissing, RocketAway."""
+        await route(self._connection, topic, self._metadata, self._deadline)
+
+
+async def route(connection: Connection, topic: str, metadata: Any, deadline: float) -> Any:
+    """A MessageQueue that stands for all queues of a topic. Raises TopicMissing, RocketAway."""
+    request = service.QueryRouteRequest()
+    request.topic.name = topic
+    request.endpoints.scheme = definition.AddressScheme.DOMAIN_NAME
+    request.endpoints.addresses.add(host=connection.address.host, port=connection.address.port)
+    response = await connection.call("QueryRoute", request, metadata, deadline)
+    check(response.status)
+    queue = definition.MessageQueue()
+    queue.CopyFrom(response.message_queues[0])
+    queue.id = -1
+    return queue
 
 
 def client_metadata(client_id: str) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ import grpc
 from parley_core.errors import ParleyError
 from parley_runtime.rocketmq.connection import Connection, away, check
 from parley_runtime.rocketmq.errors import RocketAway
-from parley_runtime.rocketmq.producer import client_metadata
+from parley_runtime.rocketmq.producer import client_metadata, route
 from parley_runtime.rocketmq.stubs import definition, service
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Session:
 
     async def _live(self) -> None:
         """Live until the proxy ends it."""
-        self._queue = await self._route()
+        self._queue = await route(self.connection, self.topic, self.metadata, _DEADLINE)
         telemetry = self.connection.duplex("Telemetry", self.metadata)
         try:
             async with asyncio.timeout(_DEADLINE):
@@ -129,18 +129,6 @@ class Session:
                 await asyncio.wait([reading])
         finally:
             telemetry.cancel()
-
-    async def _route(self) -> Any:
-        request = service.QueryRouteRequest()
-        request.topic.name = self.topic
-        request.endpoints.scheme = definition.AddressScheme.DOMAIN_NAME
-        request.endpoints.addresses.add(host=self.connection.address.host, port=self.connection.address.port)
-        response = await self.call("QueryRoute", request)
-        check(response.status)
-        queue = definition.MessageQueue()
-        queue.CopyFrom(response.message_queues[0])
-        queue.id = -1
-        return queue
 
     async def _heartbeat(self) -> None:
         request = service.HeartbeatRequest(client_type=self._type)
