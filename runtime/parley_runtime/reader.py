@@ -1,12 +1,15 @@
 """Reading a task's log from any point: streams, resumption and blocking sends are all this one reader."""
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 import orjson
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.task import apply_history_length
 
+from parley_core.errors import Unavailable
 from parley_runtime import metrics
 from parley_runtime.bus import Bus, Subscription, Wake
 from parley_runtime.store import (
@@ -26,6 +29,11 @@ _PARKING = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 _PAGE = 1000
 """Events read from the store at once."""
+_PATIENCE = 30.0
+"""Seconds for which a store that is away is only silence to who follows a log."""
+
+T = TypeVar("T")
+_Question = tuple[str, int]
 
 
 class Batch(list[LoggedEvent]):
@@ -44,6 +52,8 @@ class Reader:
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
         self._bus = bus
+        self._asked: dict[_Question, asyncio.Task[Sequence[LoggedEvent]]] = {}
+        self._to_ask: dict[_Question, asyncio.Task[Sequence[LoggedEvent]]] = {}
 
     def listen(self, task_id: str, context_id: str) -> Subscription:
         """Start hearing of a task before anything is asked of it, so that nothing falls between."""
@@ -77,11 +87,11 @@ class Reader:
                 del out
                 if ended:
                     return
-            batch = Wake() if fresh else Wake(await self._store.events(task_id, last, _PAGE))
+            batch = Wake() if fresh else Wake(await self._ask(task_id, last))
             while True:
                 new, gap = _in_order(batch.events, last)
                 if gap:
-                    new, batch = list(await self._store.events(task_id, last, _PAGE)), Wake()
+                    new, batch = list(await self._events(task_id, last)), Wake()
                     if not new or new[0].generation > last + 1:
                         new = await self._in_place_of(task_id, last)
                 if new:
@@ -97,7 +107,7 @@ class Reader:
                     if ended:
                         return
                     if full:  # the log may go on behind it, and nobody need say so
-                        batch = Wake(await self._store.events(task_id, last, _PAGE))
+                        batch = Wake(await self._events(task_id, last))
                         continue
                 steps = _PARKING if interrupted else _LOOK_AGAIN
                 timeout = steps[min(wait, len(steps) - 1)]
@@ -106,11 +116,11 @@ class Reader:
                     batch = wake
                     del wake
                     continue
-                batch = Wake(await self._store.events(task_id, last, _PAGE))
+                batch = Wake(await self._events(task_id, last))
                 if not batch.events:
                     wait += 1
                     if interrupted or work or wait == len(_LOOK_AGAIN):
-                        stored = await self._store.load(task_id)
+                        stored = await _patiently(lambda: self._store.load(task_id))
                         if stored is None:
                             return
                         if stored.log_from > last + 1:
@@ -122,9 +132,35 @@ class Reader:
         finally:
             ear.close()
 
+    async def _events(self, task_id: str, after: int) -> Sequence[LoggedEvent]:
+        return await _patiently(lambda: self._ask(task_id, after))
+
+    async def _ask(self, task_id: str, after: int) -> Sequence[LoggedEvent]:
+        """The log as it is now or a little later. All who ask for the same before the store has been asked are answered
+        together: however many follow a task, it is one question at a time."""
+        question = (task_id, after)
+        asking = self._to_ask.get(question)
+        if asking is None:
+            asking = asyncio.create_task(self._answer(question, self._asked.get(question)), name="reader-ask")
+            self._to_ask[question] = asking
+            asking.add_done_callback(_answered)
+        return await asyncio.shield(asking)
+
+    async def _answer(
+        self, question: "_Question", before: "asyncio.Task[Sequence[LoggedEvent]] | None"
+    ) -> Sequence[LoggedEvent]:
+        if before is not None:  # it may lack what was committed since the store was asked
+            await asyncio.wait([before])
+        asking = self._asked[question] = self._to_ask.pop(question)
+        try:
+            return await self._store.events(*question, _PAGE)
+        finally:
+            if self._asked.get(question) is asking:
+                del self._asked[question]
+
     async def _in_place_of(self, task_id: str, last: int) -> list[LoggedEvent]:
         """The Task as one event, when the log after `last` has been compacted."""
-        stored = await self._store.load(task_id)
+        stored = await _patiently(lambda: self._store.load(task_id))
         return [snapshot_event(stored)] if stored is not None and stored.log_from > last + 1 else []
 
 
@@ -134,6 +170,23 @@ def snapshot_event(stored: StoredTask, config: pb.SendMessageConfiguration | Non
     assert task is not None
     body = orjson.dumps({"task": task_json(apply_history_length(task, config))})
     return LoggedEvent(stored.generation, body, stored.state, time.time(), 0)
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What is asked of the store; while it is away, it is asked again for some time."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            if time.monotonic() >= until:
+                raise
+        await asyncio.sleep(_LOOK_AGAIN[0])
+
+
+def _answered(asked: "asyncio.Task[Sequence[LoggedEvent]]") -> None:
+    if not asked.cancelled():
+        asked.exception()  # who asked may all have gone meanwhile
 
 
 def _in_order(events: Sequence[LoggedEvent], last: int) -> tuple[list[LoggedEvent], bool]:

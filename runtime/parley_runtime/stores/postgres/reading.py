@@ -17,7 +17,7 @@ from parley_runtime.stores.postgres import statements as sql
 
 async def load(c: Any, ids: Sequence[str], unsure: bool) -> Sequence[StoredTask | ValueError]:
     """The tasks of these ids; a ValueError for one that is not there."""
-    found = {row["id"]: stored(row) for row in await c.fetch(sql.LOAD, list(ids))}
+    found = {row["id"]: stored(row) for row in await c.fetch(sql.LOAD, list(set(ids)))}
     return [found.get(task_id, ValueError(task_id)) for task_id in ids]
 
 

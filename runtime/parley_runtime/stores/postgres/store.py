@@ -81,7 +81,10 @@ class PostgresStore:
         self._finish: Lane[appending.Finish, Parked] = Lane(
             a, "finish", appending.finish, key=lambda i: i.task_id, patience=_PATIENCE_EXECUTOR
         )
-        self._load: Lane[str, StoredTask] = Lane(a, "load", reading.load, key=lambda i: i, patience=caller)
+        # Who asks for the same task has the same answer: a crowd of subscribers is one row.
+        self._load: Lane[str, StoredTask] = Lane(
+            a, "load", reading.load, key=lambda _: object(), patience=caller
+        )
         self._take: Lane[_Take, Taken] = Lane(
             a, "take", self._taking, key=lambda i: i.worker, patience=caller
         )
