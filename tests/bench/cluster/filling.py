@@ -22,7 +22,7 @@ _TRACE = "00-11111111111111111111111111111111-2222222222222222-01"
 @contextlib.asynccontextmanager
 async def opened(store: str) -> AsyncIterator[Engines]:
     """The bench agent's engines in this process, as a front has them; with no limit on its backlog."""
-    engines = engines_for(HostSettings(store=store), _CARD.name)
+    engines = engines_for(HostSettings(store=store), _CARD.name, VERSION, "bench")
     await engines.open()
     try:
         await engines.store.set_limits(Limits(backlog=0))
