@@ -27,6 +27,7 @@ from parley_runtime.bindings.card import interfaces
 from parley_runtime.bindings.grpc import GrpcServer, start_grpc
 from parley_runtime.engines import engines_for
 from parley_runtime.front import Front
+from parley_runtime.inbox import Inbox
 from parley_runtime.pages import Pages
 from parley_runtime.payloads import payloads_for
 from parley_runtime.publisher import Publisher
@@ -100,7 +101,9 @@ class AgentHost:
             payloads=self.payloads,
             admission=Admission(frozenset(s.trusted), s.classes),
         )
-        self._pages = Pages(self.store, self.push.failures, self._not_ready, self.engines.status)
+        inbox = s.inbox if "front" in s.role else ""
+        self.inbox = Inbox.of(inbox, self.card.name, s.inbox_owner, self.front.on_message_send)
+        self._pages = Pages(self.store, self.push.failures, self._not_ready, self._slower)
         self._inner = self._doors()
         hosts = allowed_hosts(s.listen, s.allowed_hosts)
         self.app: ASGIApp = HostGuard(self._inner, hosts)  # type: ignore[assignment,arg-type]
@@ -147,6 +150,8 @@ class AgentHost:
             self._grpc = await start_grpc(
                 self.front, self._authenticator, s.grpc, max_message_bytes=s.max_body_bytes
             )
+        if self.inbox is not None:
+            await self.inbox.open()
         if s.registry:
             self._registry = RegistryClient(s.registry, token=s.registry_token or None)
             instance = Instance(self.id, self.card.supported_interfaces[0].url)
@@ -194,6 +199,8 @@ class AgentHost:
         self._draining = True
         if self._publisher is not None:
             await self._publisher.withdraw()
+        if self.inbox is not None:
+            await self.inbox.close()
         self._end_streams()
         if self.worker is not None:
             await self.worker.drain(self.settings.drain)
@@ -272,6 +279,10 @@ class AgentHost:
         finally:
             await self.drain()
             await self.close()
+
+    def _slower(self) -> dict[str, str]:
+        inbox = self.inbox.status() if self.inbox is not None else ""
+        return {**self.engines.status(), **({"inbox": inbox} if inbox else {})}
 
     def _not_ready(self) -> str:
         if self._draining:

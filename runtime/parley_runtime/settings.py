@@ -47,6 +47,10 @@ class HostSettings(BaseSettings):
     """Where workers hear of work: empty for the store's own means, or rocketmq://proxy:8081."""
     bus: str = ""
     """How events reach streams on other replicas: empty for the store's own means, or rocketmq://proxy:8081."""
+    inbox: str = ""
+    """Where messages come in from programs that speak no HTTP: rocketmq://proxy:8081; empty: nowhere."""
+    inbox_owner: str = ""
+    """Whose tasks the inbox's messages become; needed with an inbox, for whoever may write to its topic submits."""
     version: str = ""
     """Version of the agent; empty: the card's."""
     role: Annotated[tuple[Role, ...], NoDecode] = ("front", "worker")
