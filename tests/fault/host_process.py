@@ -1,7 +1,9 @@
 """One replica as a process of its own: `python host_process.py [MODULE:]EXECUTOR`, settings from PARLEY_… variables."""
 
 import importlib
+import os
 import sys
+import time
 
 import uvloop
 from a2a.types import a2a_pb2 as pb
@@ -21,7 +23,15 @@ CARD = pb.AgentCard(
 )
 
 
+def shift_clock(seconds: float) -> None:
+    """Have this process believe that it is so much later (the monotonic clock stays as it is)."""
+    real, real_ns = time.time, time.time_ns
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: real_ns() + int(seconds * 1e9)
+
+
 def main() -> None:
+    shift_clock(float(os.environ.get("CLOCK_AHEAD", "0")))
     module, _, name = sys.argv[1].rpartition(":")
     executor = getattr(importlib.import_module(module or "executors"), name)()
     configure_logging("info", as_json=False)

@@ -42,7 +42,7 @@ class Replica:
         except httpx.TransportError:
             return False
 
-    def wait_ready(self, seconds: float = 30, *, doomed: bool = False) -> None:
+    def wait_ready(self, seconds: float = 120, *, doomed: bool = False) -> None:
         """Return when it is ready; a doomed one may die before that."""
         deadline = time.monotonic() + seconds
         while not self.ready():
