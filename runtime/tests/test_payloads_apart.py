@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import random
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,28 @@ def age(folder: Path, digest: str, seconds: float) -> None:
     os.utime(folder / digest[:2] / digest[2:], (time.time() - seconds,) * 2)
 
 
+class FailingBlobs(FileBlobs):
+    """A fake: a folder that does not answer while `away`."""
+
+    away = True
+
+    async def put(self, chunks: AsyncIterable[bytes], *, limit: int = LIMIT, digest: str = "") -> Blob:
+        if self.away:
+            raise Unavailable("the blobs are away")
+        return await super().put(chunks, limit=limit, digest=digest)
+
+    async def stat(self, digest: str) -> Blob | None:
+        if self.away:
+            raise Unavailable("the blobs are away")
+        return await super().stat(digest)
+
+    async def older_than(self, seconds: float) -> AsyncIterator[Blob]:
+        if self.away:
+            raise Unavailable("the blobs are away")
+        async for blob in super().older_than(seconds):
+            yield blob
+
+
 async def test_a_blob_goes_when_it_was_not_used_for_long_enough(tmp_path: Path) -> None:
     store = FileBlobs(tmp_path)
     old, young = [(await put_bytes(store, data)).digest for data in (b"old", b"young")]
@@ -39,6 +62,38 @@ async def test_a_blob_goes_when_it_was_not_used_for_long_enough(tmp_path: Path) 
     assert await store.stat(old) is None
     assert await store.stat(young) is not None
     assert await cleaner.clean() == 0
+
+
+async def test_the_cleaner_goes_on_through_times_when_the_store_is_away(tmp_path: Path) -> None:
+    store = FailingBlobs(tmp_path)
+    cleaning = asyncio.create_task(BlobCleaner(store, 10.0).run())  # every second, then
+    store.away = False
+    digest = (await put_bytes(store, b"old")).digest
+    age(tmp_path, digest, 60.0)
+    store.away = True
+    await asyncio.sleep(1.5)
+    store.away = False
+    async with asyncio.timeout(10):
+        while await store.stat(digest) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    cleaning.cancel()
+
+
+async def test_a_host_keeps_blobs_a_margin_longer_than_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)
+    folder, told = tmp_path / "home/blobs", {"retain_tasks": 2 * DAY, "blob_margin": DAY}
+    host = payloads_for(HostSettings.model_validate({"blobs": str(folder), **told}))
+    old, young = [(await put_bytes(FileBlobs(folder), data)).digest for data in (b"old", b"young")]
+    age(folder, old, 3 * DAY + 60)
+    age(folder, young, 3 * DAY - 60)
+    cleaning = asyncio.create_task(host.clean())
+    async with asyncio.timeout(10):
+        while await FileBlobs(folder).stat(old) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    cleaning.cancel()
+    assert await FileBlobs(folder).stat(young) is not None
 
 
 async def test_what_a_message_or_a_task_that_goes_on_names_is_used_again(tmp_path: Path) -> None:
@@ -62,22 +117,6 @@ async def test_only_who_has_a_valid_link_keeps_a_blob(tmp_path: Path) -> None:
     forged = UrlSigner(b"o" * 32).sign(digest)
     await used.check_in(pb.Message(parts=[pb.Part(url=forged)]))
     assert await BlobCleaner(store, 7 * DAY).clean() == 1
-
-
-class FailingBlobs(FileBlobs):
-    """A fake: a folder that does not answer while `away`."""
-
-    away = True
-
-    async def put(self, chunks: AsyncIterable[bytes], *, limit: int = LIMIT, digest: str = "") -> Blob:
-        if self.away:
-            raise Unavailable("the blobs are away")
-        return await super().put(chunks, limit=limit, digest=digest)
-
-    async def stat(self, digest: str) -> Blob | None:
-        if self.away:
-            raise Unavailable("the blobs are away")
-        return await super().stat(digest)
 
 
 async def test_a_store_that_is_away_refuses_large_messages_for_now_and_lets_small_ones_pass(

@@ -32,7 +32,7 @@ async def process(home: Path, **settings: Any) -> AsyncIterator[tuple[str, "asyn
         sys.executable, str(PROGRAM), json.dumps(told), stdout=subprocess.DEVNULL
     )
     try:
-        async with httpx.AsyncClient() as client, asyncio.timeout(20):
+        async with httpx.AsyncClient() as client, asyncio.timeout(60):
             while not await _ready(client, f"http://{listen}"):
                 assert host.returncode is None
                 await asyncio.sleep(0.05)

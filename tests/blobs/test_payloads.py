@@ -20,7 +20,7 @@ from google.protobuf.json_format import MessageToDict
 from payload_host import CARD, Obedient, digest_of, made
 
 from engines.ports import free_port
-from parley_core.blobs import LIMIT, Blob, read_bytes
+from parley_core.blobs import LIMIT, Blob, put_bytes, read_bytes
 from parley_core.blobstores.file import FileBlobs
 from parley_core.errors import Unavailable
 from parley_runtime.host import AgentHost
@@ -302,4 +302,44 @@ async def test_an_artifact_that_cannot_be_stored_now_is_made_again_when_it_can(t
         host.payloads.store = refused
         with pytest.raises(Exception, match="try again"):
             await stream(client, pb.Part(text="describe"), made("raw", MIB))
+        await client.close()
+
+
+async def test_uploading_wants_a_caller_who_is_known_and_reading_only_the_link(tmp_path: Path) -> None:
+    (tmp_path / "jwks.json").write_text('{"keys": []}')
+    known = {"auth_issuer": "https://issuer.example", "auth_audience": "agents"}
+    async with hosted(tmp_path, auth_jwks=str(tmp_path / "jwks.json"), **known) as host:
+        signer = host.payloads.signer
+        assert signer is not None
+        async with httpx.AsyncClient(base_url=f"http://{host.settings.listen}") as http:
+            refused = await http.post("/parley/v1/blobs", content=b"x", headers=BINARY)
+            assert refused.status_code == 401
+            assert not (tmp_path / "a.blobs").exists()
+            blob = await put_bytes(FileBlobs(tmp_path / "a.blobs"), b"content")
+            assert (await http.get(signer.sign(blob.digest))).content == b"content"
+            assert (await http.get(f"/parley/v1/blobs/{blob.digest}")).status_code == 403
+
+
+async def test_a_front_and_a_worker_apart_share_the_blobs_of_their_place(
+    tmp_path: Path, postgres_dsn: str
+) -> None:
+    (tmp_path / "key").write_text("ab" * 32)
+    shared = {"store": postgres_dsn, "blobs": str(tmp_path / "blobs"), "blob_key_file": tmp_path / "key"}
+    async with hosted(tmp_path, role="front", **shared) as front, hosted(tmp_path, role="worker", **shared):
+        client = await connect(front, "JSONRPC")
+        sent = [made("raw", 5 * MIB), made("data", 400_000)]
+        events = await stream(client, pb.Part(text="describe"), *sent)
+        assert json.loads(artifacts(events)[0].text) == [digest_of(part) for part in sent]
+        (part,) = artifacts(await stream(client, pb.Part(text=f"make raw {5 * MIB}")))
+        assert part.url.startswith("http://127.0.0.1:")
+        await client.close()
+
+
+async def test_postgres_without_a_place_for_blobs_takes_large_parts_as_they_are(
+    tmp_path: Path, postgres_dsn: str
+) -> None:
+    async with hosted(tmp_path, store=postgres_dsn) as host:
+        client = await connect(host, "JSONRPC")
+        (part,) = artifacts(await stream(client, pb.Part(text=f"make raw {MIB}"), made("raw", MIB)))
+        assert part == made("raw", MIB)
         await client.close()
