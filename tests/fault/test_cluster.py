@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from replicas import Fleet, Replica, call, fleet_of, get, message, numbers, send, state, stream
 
 from engines.postgres import Postgres

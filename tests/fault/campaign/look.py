@@ -6,9 +6,9 @@ from contextlib import closing
 from typing import Any
 
 from campaign.checker import Stored
-from parley_runtime.engines import engines_for
-from parley_runtime.settings import HostSettings
+from parley_runtime.stores.postgres import PostgresStore
 from parley_runtime.stores.postgres.connection import address_of, connect
+from parley_runtime.stores.sqlite import SqliteStore
 
 _OWNER = "local"
 _TASKS = "SELECT id FROM task"
@@ -35,14 +35,12 @@ async def look(url: str, agent: str) -> Stored:
         tasks, messages, left = await _sqlite(url)
     else:
         tasks, messages, left = await _postgres(url, agent)
-    engines = engines_for(HostSettings(store=url), agent)
-    await engines.store.open()
+    store = SqliteStore(url) if scheme == "sqlite" else PostgresStore(url, agent)
+    await store.open()
     try:
-        traces = {
-            task: trace for task in tasks if (trace := await engines.store.trace(task, _OWNER)) is not None
-        }
+        traces = {task: trace for task in tasks if (trace := await store.trace(task, _OWNER)) is not None}
     finally:
-        await engines.store.close()
+        await store.close()
     return Stored(traces, messages, left)
 
 
