@@ -23,7 +23,7 @@ class AgentSettings(BaseSettings):
     blobs: str = ""
     """Where large parts are kept, a folder or s3://…; empty: everything travels inside messages."""
     blob_url: str = ""
-    """Where `blob_routes` of that folder are reachable for the other agents."""
+    """Where signed URLs of that place are answered, for the other agents."""
     blob_key_file: Path | None = None
     """File with the key that signs blob URLs; empty: `blob.key` beside a local blob folder."""
     blob_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
