@@ -99,8 +99,10 @@ class Payloads:
         are used again. Raises Unavailable."""
         if self.store is None:
             return ()
-        if any(part.WhichOneof("content") == "url" for part in message.parts):
-            await self._use_again(message.parts)
+        for part in message.parts:
+            if part.url:
+                await self._use_again(message.parts)
+                break
         if self.fits(message):
             return ()
         return await self._claimed(message.parts)
