@@ -84,6 +84,12 @@ class Front(RequestHandler):
             return apply_history_length(answer, params.configuration)
         return answer
 
+    async def submit(self, params: pb.SendMessageRequest, context: ServerCallContext) -> Accepted:
+        """Accept a message for which nobody waits; its task is visible once the executor has said something."""
+        accepted, ear = await self._acceptance.accept(params, context, shown=False)
+        ear.close()
+        return accepted
+
     async def send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext, after: int | None
     ) -> AsyncIterator[Sequence[LoggedEvent]]:

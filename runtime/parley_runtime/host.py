@@ -102,7 +102,7 @@ class AgentHost:
             admission=Admission(frozenset(s.trusted), s.classes),
         )
         inbox = s.inbox if "front" in s.role else ""
-        self.inbox = Inbox.of(inbox, self.card.name, s.inbox_owner, self.front.on_message_send)
+        self.inbox = Inbox.of(inbox, self.card.name, s.inbox_owner, self.front.submit)
         self._pages = Pages(self.store, self.push.failures, self._not_ready, self._slower)
         self._inner = self._doors()
         hosts = allowed_hosts(s.listen, s.allowed_hosts)

@@ -48,7 +48,7 @@ _TRIES = 10
 _REASON_CHARS = 500
 
 Accept = Callable[[pb.SendMessageRequest, ServerCallContext], Awaitable[object]]
-"""Accepts a message as if it had been sent with `returnImmediately`; raises the protocol's errors."""
+"""Accepts a message for which nobody waits; raises the protocol's errors."""
 
 
 class Inbox:
@@ -142,7 +142,6 @@ class Inbox:
 
     async def _submit(self, message: Received) -> None:
         params = decode(pb.SendMessageRequest, parse_json(message.body))
-        params.configuration.return_immediately = True
         asked = message.properties.get(EXTENSIONS, "")
         extensions = tuple(sorted(filter(None, (uri.strip() for uri in asked.split(",")))))
         await self._accept(params, Call(self._owner, params.tenant, extensions).context())

@@ -104,6 +104,7 @@ async def test_queue_and_bus_go_on_through_outages_and_come_back_by_themselves(
         worker, talk = Worker(back), Talk(back, front)
         await talk.caught_up(within=20)
         for name, harm, undo in await Faults(server).each():
+            await asyncio.sleep(6.0)  # for so long after an outage the store is told too
             caplog.clear()
             talk.slowest = 0.0
             worker.woken = 0
