@@ -35,6 +35,7 @@ class Scale:
     heavy: int = 10_000
     shared: int = 400
     quota: float = 8.0
+    broker: bool = True
 
 
 FULL = Scale(tasks=int(os.environ.get("BENCH_TASKS", "100000")))
@@ -66,4 +67,5 @@ QUICK = Scale(
     heavy=200,
     shared=40,
     quota=2.0,
+    broker=False,
 )
