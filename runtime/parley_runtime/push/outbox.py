@@ -62,7 +62,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class OutboxState:
-    """How many notifications wait, the age in seconds of the oldest, and how many were given up and are still kept."""
+    """How many notifications wait, the age in seconds of the oldest, and how many were given up and are still kept.
+    A backend may count up to a hundred thousand and no further."""
 
     pending: int
     oldest: float

@@ -7,6 +7,7 @@ from a2a.types import a2a_pb2 as pb
 
 from parley_runtime.push import statements_postgres as sql
 from parley_runtime.push.outbox import Delivery, Failure, Gate, OutboxState
+from parley_runtime.push.plan import FIRST_PAGE, LAST_PAGE
 from parley_runtime.push.settling import Lease, Settle, Step, Stepped, carry_out
 from parley_runtime.store import UnknownTask
 from parley_runtime.stores.postgres import PostgresStore
@@ -16,6 +17,7 @@ from parley_runtime.stores.postgres.listener import Listener, Notifier
 _PATIENCE = 10.0
 """Seconds for which a database that is away is waited for; less than a lease, which runs out meanwhile."""
 _FORGOTTEN_AT_ONCE = 5000
+_COUNTED = 100_000
 _FOREVER = 1e12
 """Seconds. (An interval of the database's own cannot be infinite.)"""
 
@@ -47,13 +49,19 @@ class PostgresOutbox:
 
     async def lease(self, sender: str, limit: int, seconds: float, gate: Gate) -> Sequence[Delivery]:
         """See Outbox.lease. Looks at a page of what is due, at a larger one while it is full of receivers that are
-        busy, and puts those off when even the largest is; so many for one receiver hide nobody else's."""
-        return await self._lane.submit(Lease(sender, limit, seconds, gate))
+        busy, and puts those off when even the largest is; so many for one receiver hide nobody else's. Between pages
+        what is to be settled has its turn."""
+        page = min(max(FIRST_PAGE, limit), LAST_PAGE)
+        while True:
+            found = await self._lane.submit(Lease(sender, limit, seconds, gate, page))
+            if found.leased or not found.full:
+                return found.leased
+            page = min(page * 4, LAST_PAGE)
 
     async def delivered(self, delivery: Delivery, sender: str, then: float = 0.0) -> Delivery | None:
         """See Outbox.delivered."""
         following = await self._lane.submit(Settle("delivered", delivery, sender, then))
-        return following[0] if following else None
+        return following.leased[0] if following.leased else None
 
     async def retry(self, delivery: Delivery, sender: str, pause: float, reason: str) -> None:
         """See Outbox.retry."""
@@ -116,7 +124,7 @@ class PostgresOutbox:
     async def state(self) -> OutboxState:
         """See Outbox.state."""
         async with self._pool.session() as c:
-            return OutboxState(*await c.fetchrow(sql.STATE))
+            return OutboxState(*await c.fetchrow(sql.STATE, _COUNTED))
 
     async def forget(self, older: float) -> int:
         """See Outbox.forget."""

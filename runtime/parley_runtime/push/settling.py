@@ -8,17 +8,18 @@ from a2a.types import a2a_pb2 as pb
 
 from parley_runtime.push import statements_postgres as sql
 from parley_runtime.push.outbox import Delivery, Gate
-from parley_runtime.push.plan import FIRST_PAGE, LAST_PAGE, PARKED, Due, Plan, plan
+from parley_runtime.push.plan import LAST_PAGE, PARKED, Due, Plan, plan
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A sender's wish for up to `limit` notifications."""
+    """A sender's wish for up to `limit` notifications from the first `page` that are due."""
 
     sender: str
     limit: int
     seconds: float
     gate: Gate
+    page: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,14 @@ class Settle:
 
 
 Step = Lease | Settle
-Stepped = Sequence[Delivery]
-"""The leased notifications; of a delivery: the next, if it was leased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """The leased notifications; of a delivery: the next, if it was leased. `full`: the page may not have been the last."""
+
+    leased: Sequence[Delivery] = ()
+    full: bool = False
 
 
 async def carry_out(c: Any, steps: Sequence[Step], unsure: bool) -> Sequence[Stepped]:
@@ -52,28 +59,24 @@ async def carry_out(c: Any, steps: Sequence[Step], unsure: bool) -> Sequence[Ste
         if isinstance(step, Lease):
             done.append(await _lease(c, step))
         else:
-            done.append(following.get(step.delivery.id, ()))
+            done.append(Stepped(following.get(step.delivery.id, ())))
     return done
 
 
 async def _lease(c: Any, wish: Lease) -> Stepped:
-    size = min(max(FIRST_PAGE, wish.limit), LAST_PAGE)
-    while True:
-        async with c.transaction():
-            rows = [Due(*row) for row in await c.fetch(sql.DUE, size)]
-            full = len(rows) == size
-            made = plan(rows, wish.limit, wish.gate, crowded=full and size == LAST_PAGE)
-            taken: Stepped = ()
-            try:
-                taken = await _apply(c, made, wish)
-            finally:
-                made.leave(wish.gate, [delivery.id for delivery in taken])
-        if taken or not full:
-            return taken
-        size = min(size * 4, LAST_PAGE)
+    async with c.transaction():
+        rows = [Due(*row) for row in await c.fetch(sql.DUE, wish.page)]
+        full = len(rows) == wish.page
+        made = plan(rows, wish.limit, wish.gate, crowded=full and wish.page == LAST_PAGE)
+        taken: Sequence[Delivery] = ()
+        try:
+            taken = await _apply(c, made, wish)
+        finally:
+            made.leave(wish.gate, [delivery.id for delivery in taken])
+    return Stepped(taken, full)
 
 
-async def _apply(c: Any, made: Plan, wish: Lease) -> Stepped:
+async def _apply(c: Any, made: Plan, wish: Lease) -> Sequence[Delivery]:
     if made.park:
         await c.execute(sql.PARK, made.park, PARKED)
     if made.put_off:
@@ -87,11 +90,11 @@ async def _apply(c: Any, made: Plan, wish: Lease) -> Stepped:
     return [_delivery(row) for row in sorted(rows, key=lambda row: order[row["id"]])]
 
 
-async def _delivered(c: Any, steps: Sequence[Settle], unsure: bool) -> dict[int, Stepped]:
+async def _delivered(c: Any, steps: Sequence[Settle], unsure: bool) -> dict[int, Sequence[Delivery]]:
     if not steps:
         return {}
     rows = await c.fetch(sql.DELIVERED, *_mine(steps), [s.seconds for s in steps])
-    found: dict[int, Stepped] = {row["was"]: [_delivery(row)] for row in rows}
+    found: dict[int, Sequence[Delivery]] = {row["was"]: [_delivery(row)] for row in rows}
     if unsure:
         lost = [s for s in steps if s.seconds and s.delivery.id not in found]
         lanes = ([s.delivery.task_id for s in lost], [s.delivery.config_id for s in lost])

@@ -111,9 +111,11 @@ SELECT config_id, generation, attempts, last_error, given_up FROM (
  (SELECT id, config_id, generation, attempts, last_error, false FROM outbox WHERE task_id = $1 AND state = 0
    AND last_error <> '' ORDER BY id DESC LIMIT 100)) f ORDER BY id DESC LIMIT 100
 """
+# The oldest is the first that still waits: ids grow with time, nearly.
 STATE = """
-SELECT p.pending, coalesce(now_s() - p.oldest, 0), (SELECT count(*) FROM outbox WHERE state = 2)
- FROM (SELECT count(*) AS pending, min(created) AS oldest FROM outbox WHERE state = 0) p
+SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE state = 0 LIMIT $1) p),
+ coalesce(now_s() - (SELECT created FROM outbox WHERE state = 0 ORDER BY id LIMIT 1), 0),
+ (SELECT count(*) FROM (SELECT FROM outbox WHERE state = 2 LIMIT $1) g)
 """
 FORGET = """
 WITH old AS (DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE state = 2 AND created < now_s() - $1::float8

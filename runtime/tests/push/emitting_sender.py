@@ -19,7 +19,7 @@ from parley_runtime.push.policy import PushPolicy
 from parley_runtime.push.sender import Sender
 from parley_runtime.store import Append, NewEvent
 
-RATE, EVENTS = 8, 3
+RATE, EVENTS = 5, 3
 
 
 async def main() -> None:
