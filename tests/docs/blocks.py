@@ -52,9 +52,9 @@ class Followed(AssertionError):
     """A page did not do what it says."""
 
 
-def follow(page: Path, folder: Path, *, seconds: float) -> None:
+def follow(page: Path, folder: Path, *, seconds: float, settings: Mapping[str, str] | None = None) -> None:
     """Do what a page says, in `folder`, and check that what it says comes of it. Ports written in it are
-    exchanged for free ones, temporary folders are made in `folder`/.outputs. Raises Followed, which names the block
+    exchanged for free ones, `settings` are what the page has the reader put into the environment, temporary folders are made in `folder`/.outputs. Raises Followed, which names the block
     at fault; leaves no process of its group.
     """
     given = list(blocks(page))
@@ -65,6 +65,7 @@ def follow(page: Path, folder: Path, *, seconds: float) -> None:
     script.write_text(_exchanged(_script(given, outputs), ports))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")}
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1", "COLUMNS": "200"}
+    environment |= settings or {}
     environment["TMPDIR"] = str(outputs)
     shell = subprocess.Popen(
         ["bash", str(script)], cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
