@@ -168,6 +168,21 @@ async def test_a_message_goes_in_and_its_sessions_events_come_out(host: AgentHos
     assert (await tasks(host), await tasks(host, "local")) == (1, 0)
 
 
+async def test_the_example_in_the_manual_speaks_with_an_agent(
+    host: AgentHost, program: Program, rocketmq: RocketMQ, agent: str
+) -> None:
+    example = Path(__file__).parents[3] / "examples" / "rocketmq_session.py"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(example), rocketmq.url, agent, "hello", stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    numbers = [int(line.split()[0]) for line in out.splitlines()]
+    assert numbers == [1, 2, 3]
+    assert b"hello" in out
+    assert b"TASK_STATE_COMPLETED" in out.splitlines()[-1]
+
+
 async def test_the_same_message_twice_is_one_task(host: AgentHost, program: Program) -> None:
     body = message("hello")
     await program.submit(body)
