@@ -31,7 +31,7 @@ class Scale:
     sdk_token_streams: int = 16
     sdk_token_chunks: int = 20
     backlogs: tuple[int, ...] = (1000, 10_000, 100_000, 1_000_000)
-    queued: int = 1000
+    queued: int = 2000
     heavy: int = 10_000
     shared: int = 400
     quota: float = 8.0
