@@ -41,12 +41,15 @@ class Sender:
         policy = self._policy
         self._hosts = Hosts(policy.at_once_per_host, policy.at_once_unproven, policy.at_once_slow)
         self._under_way = 0
+        self._new = False
         self._overflowed = 0.0
+        self._calling: asyncio.TimerHandle | None = None
         self._interrupted: list[Delivery] = []
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Look into the outbox now."""
+        """Look into the outbox now: this process has written something."""
+        self._new = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -54,7 +57,7 @@ class Sender:
 
         An error that is neither the network's nor the store's ends it, loudly.
         """
-        self._outbox.attend(self.wake)
+        self._outbox.attend(self._wake.set)
         try:
             async with (
                 guarded_client(self._guard, seconds=self._policy.attempt) as client,
@@ -68,6 +71,8 @@ class Sender:
                             async with asyncio.timeout(self._policy.poll):
                                 await self._wake.wait()
         finally:
+            if self._calling is not None:
+                self._calling.cancel()
             for delivery in self._interrupted:
                 with contextlib.suppress(Unavailable):
                     await self._outbox.release(delivery, self._name)
@@ -91,15 +96,23 @@ class Sender:
         self._under_way += len(taken)
         if len(taken) == room:
             self._overflow()
+        elif not taken:
+            self._new = False
         for delivery in taken:
             group.create_task(self._deliver(client, delivery), name=f"push:{delivery.task_id}")
         return bool(taken)
 
     def _overflow(self) -> None:
-        now = time.monotonic()
-        if now - self._overflowed >= _OVERFLOW:
-            self._overflowed = now
-            self._outbox.overflow()
+        """Call others to what this process has written and has no room for, now or when it last did so long enough ago."""
+        if self._new and self._calling is None:
+            self._new = False
+            wait = max(0.0, self._overflowed + _OVERFLOW - time.monotonic())
+            self._calling = asyncio.get_running_loop().call_later(wait, self._call)
+
+    def _call(self) -> None:
+        self._calling = None
+        self._overflowed = time.monotonic()
+        self._outbox.overflow()
 
     async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
         """Deliver one notification, and then those behind it, up to a number, while all goes well and quickly."""
