@@ -16,6 +16,7 @@ from parley_runtime.queues.sqlite import SqliteQueue
 from parley_runtime.rocketmq import names
 from parley_runtime.rocketmq.address import RocketAddress
 from parley_runtime.rocketmq.admin import Admin
+from parley_runtime.rocketmq.errors import TooManyLiteTopics
 from parley_runtime.store import LoggedEvent, Work
 from parley_runtime.stores.sqlite import SqliteStore
 
@@ -207,6 +208,29 @@ async def test_events_reach_a_front_over_rocketmq_alone(
     assert not [g for g in await Admin(address).groups() if names.is_front(agent, g)], (
         "its group went with it"
     )
+
+
+async def test_sessions_that_the_broker_has_no_room_for_go_by_the_store(
+    address: RocketAddress, agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    store = SqliteStore(f"sqlite:///{tmp_path}/s.db")
+    await store.open()
+    back = bus(address, store, agent, "back", reads=False)
+    await back.open()
+    await until(lambda: not back.status(), within=30)
+
+    async def full(_: object) -> None:
+        """Fault injection: what a broker says that has a quota of lite topics, and no more of them."""
+        raise TooManyLiteTopics("LITE_TOPIC_QUOTA_EXCEEDED", 42901)
+
+    monkeypatch.setattr(back._producer, "send", full)
+    monkeypatch.setattr(back._fallback, "publish", lambda task, context, wake: told.append(task))
+    back.publish("t1", "c", bus_module.Wake())
+    await until(lambda: told == ["t1"])
+    assert back.status() == "", "the broker is there, and has room for what it knows"
+    await back.close()
+    await store.close()
 
 
 async def test_a_group_that_a_dead_front_left_behind_is_removed(
