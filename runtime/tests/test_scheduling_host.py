@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from a2a.server.context import ServerCallContext
 from a2a.server.events import EventQueue
 from a2a.types import a2a_pb2 as pb
 from prometheus_client import REGISTRY
+from stores import Database
 
 from parley_runtime.admission import DEADLINE, PRIORITY
 from parley_runtime.host import AgentHost
@@ -46,8 +46,8 @@ def executor() -> Waits:
 
 
 @pytest.fixture
-async def host(executor: Waits, tmp_path: Path) -> AsyncIterator[AgentHost]:
-    settings = HostSettings(store=f"sqlite:///{tmp_path}/a.db", concurrency=2, lease=0.6, drain=0.1)
+async def host(executor: Waits, database: Database) -> AsyncIterator[AgentHost]:
+    settings = HostSettings(store=database.url, concurrency=2, lease=0.6, drain=0.1)
     host = AgentHost(CARD, executor, settings)
     await host.start()
     yield host
@@ -184,6 +184,7 @@ async def test_a_message_refused_for_the_backlog_is_counted_and_can_be_sent_agai
     await until(lambda: len(executor.begun) == 4)
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_waiting_work_is_measured_by_priority_and_the_quota_too(
     host: AgentHost, executor: Waits
 ) -> None:
