@@ -244,3 +244,39 @@ async def test_a_message_sent_again_is_answered_with_the_task_although_its_log_h
         stream = await host.front.send_stream(again, CALL, None)
         events = [event async for batch in stream for event in batch]
     assert [b"TASK_STATE_COMPLETED" in event.body for event in events] == [True]
+
+
+async def test_a_front_alone_fails_what_waits_beyond_its_deadline(database: Database) -> None:
+    front = AgentHost(CARD, Waits(), HostSettings(store=database.url, role="front", lease=0.6))  # type: ignore[arg-type]
+    await front.start()
+    try:
+        late = await send(front, "late", deadline=0.2)
+        async with asyncio.timeout(10):
+            while (await state(front, late)).state != pb.TASK_STATE_FAILED:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    finally:
+        await front.drain()
+        await front.close()
+
+
+async def test_a_host_lets_go_of_what_it_need_not_keep(
+    database: Database, executor: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parley_runtime.sweeper._RETAIN", 0.1)
+    executor.go.set()
+    settings = HostSettings(store=database.url, lease=0.6, retain_events=0.0, retain_tasks=0.0)
+    host = AgentHost(CARD, executor, settings)
+    await host.start()
+    try:
+        done = await send(host, "done")
+        await until(lambda: len(executor.begun) == 1)
+        executor.go.clear()
+        running = await send(host, "running")
+        async with asyncio.timeout(10):
+            while await host.store.load(done.id) is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert await host.store.load(running.id) is not None
+    finally:
+        executor.go.set()
+        await host.drain()
+        await host.close()
