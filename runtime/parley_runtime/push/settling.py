@@ -93,7 +93,9 @@ async def _apply(c: Any, made: Plan, wish: Lease) -> Sequence[Delivery]:
 async def _delivered(c: Any, steps: Sequence[Settle], unsure: bool) -> dict[int, Sequence[Delivery]]:
     if not steps:
         return {}
-    rows = await c.fetch(sql.DELIVERED, *_mine(steps), [s.seconds for s in steps])
+    async with c.transaction():
+        gone = await c.fetch(sql.DELIVERED, *_mine(steps), [s.seconds for s in steps])
+        rows = await c.fetch(sql.FOLLOWING, *map(list, zip(*gone, strict=True))) if gone else []
     found: dict[int, Sequence[Delivery]] = {row["was"]: [_delivery(row)] for row in rows}
     if unsure:
         lost = [s for s in steps if s.seconds and s.delivery.id not in found]

@@ -13,10 +13,12 @@ SELECT o.id, c.url, (SELECT e.id FROM outbox e WHERE e.task_id = o.task_id AND e
  WHERE o.state = 0 AND o.not_before <= now_s() ORDER BY o.not_before, o.id LIMIT $1 FOR UPDATE OF o SKIP LOCKED
 """
 # What was looked at, and is locked: $1 are ids.
+# Parking waits for nobody either, but only behind a notification that nobody settles at this moment: who settles it may
+# have looked for the next already, and not have seen this one.
 PARK = """
 UPDATE outbox SET not_before = now_s() + $2 WHERE id = ANY($1::bigint[])
  AND EXISTS (SELECT FROM outbox e WHERE e.task_id = outbox.task_id AND e.config_id = outbox.config_id AND e.state = 0
-  AND e.id < outbox.id)
+  AND e.id < outbox.id ORDER BY e.id LIMIT 1 FOR SHARE SKIP LOCKED)
 """
 PUT_OFF = """
 UPDATE outbox SET not_before = now_s() + u.wait FROM unnest($1::bigint[], $2::float8[]) AS u(id, wait) WHERE outbox.id = u.id
@@ -36,10 +38,15 @@ UPDATE outbox o SET lease_owner = $2, lease_until = now_s() + $3::float8, not_be
 
 # $1 ids, $2 their senders, $3 the leases they are held under.
 _MINE: Final = "o.id = i.id AND o.state = 0 AND o.lease_owner = i.sender AND o.lease_until = i.lease_until"
-# $4 seconds for which the next is leased at once (0: it is only made due). The answer has those that were.
 DELIVERED = f"""
-WITH i AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::float8[], $4::float8[]) AS u(id, sender, lease_until, seconds)),
-d AS (DELETE FROM outbox o USING i WHERE {_MINE} RETURNING o.id, o.task_id, o.config_id, i.sender, i.seconds),
+DELETE FROM outbox o USING (SELECT * FROM unnest($1::bigint[], $2::text[], $3::float8[], $4::float8[]) AS u(id, sender, lease_until, seconds)) i
+ WHERE {_MINE} RETURNING o.id, o.task_id, o.config_id, i.sender, i.seconds
+"""
+# A statement of its own behind DELIVERED, in one transaction: it sees what was parked until then, and behind what is
+# deleted nobody parks any more. $5 seconds for which the next is leased at once (0: it is only made due). The answer has
+# those that were.
+FOLLOWING = """
+WITH d AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::float8[]) AS u(id, task_id, config_id, sender, seconds)),
 n AS (
  SELECT d.id AS was, d.sender, d.seconds, c.body, d.seconds > 0 AND coalesce(c.url, '') <> '' AS taken,
   (SELECT e.id FROM outbox e WHERE e.task_id = d.task_id AND e.config_id = d.config_id AND e.state = 0 AND e.id > d.id

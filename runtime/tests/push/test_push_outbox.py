@@ -276,6 +276,23 @@ async def test_a_notification_whose_turn_comes_while_another_looks_is_not_put_as
     assert [d.generation for d in await lease(outbox)] == [2]
 
 
+@pytest.mark.parametrize("address", ["postgres"], indirect=True)
+async def test_nothing_is_put_aside_behind_what_is_being_settled(
+    task: Any, store: Any, outbox: Outbox
+) -> None:
+    pushed = await task(config())
+    await pushed.emit()
+    [first] = await lease(outbox)
+    async with store.pool.session() as settling:
+        settled = settling.transaction()  # as a sender's whose commit takes its time
+        await settled.start()
+        await settling.execute("DELETE FROM outbox WHERE id = $1", first.id)
+        await pushed.emit(2)
+        assert await lease(outbox, sender="late") == []
+        await settled.commit()
+    assert [d.generation for d in await lease(outbox)] == [2]
+
+
 async def test_places_of_notifications_that_another_sender_got_are_given_back(task: Any, opened: Any) -> None:
     for _ in range(20):
         await (await task(config())).emit()

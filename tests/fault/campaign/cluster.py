@@ -62,7 +62,7 @@ class Cluster:
         for name in self.names:
             self._spawn(name)
         for name in self.names:
-            await asyncio.to_thread(self._replicas[name].wait_ready, 60)
+            await asyncio.to_thread(self._replicas[name].wait_ready)
 
     def _spawn(self, name: str) -> None:
         role = "front" if name.startswith("f") else "worker"
