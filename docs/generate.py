@@ -22,7 +22,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 import parley_cli
 from parley_agents.orchestrator.settings import OrchestratorSettings
 from parley_agents.settings import AgentSettings
-from parley_cli import events
+from parley_cli import events, exits
 from parley_cli.main import app
 from parley_core import errors as core_errors
 from parley_registry import client as registry_client
@@ -71,6 +71,13 @@ def commands() -> str:
         if not isinstance(command, TyperGroup):
             lines += _command(name, command)
     return "\n".join(lines)
+
+
+def exit_codes() -> str:
+    """The exit codes and what they say."""
+    return "\n".join(
+        ["| | |", "|---|---|", *(f"| {code} | {text} |" for code, text in exits.MEANINGS.items())]
+    )
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -335,6 +342,7 @@ def _cell(text: str) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "exit codes": exit_codes,
     "events": job_events,
     "registry settings": lambda: settings(RegistrySettings),
     "agent settings": lambda: settings(AgentSettings),

@@ -27,10 +27,10 @@ from google.protobuf.json_format import ParseDict
 from parley_agents.artifacts import REQUEST, SKILL_DELIVER
 from parley_agents.bundles import Exchange
 from parley_agents.git import GitError
-from parley_agents.orchestrator.peer import http_client
 from parley_agents.settings import AgentSettings, load_settings
 from parley_agents.snapshot import Snapshot, snapshot
 from parley_cli import blobserver, jobs, local, results
+from parley_cli.access import Access
 from parley_cli.events import (
     AgentStatus,
     Event,
@@ -44,7 +44,6 @@ from parley_cli.outcome import JobResult, Outcome
 from parley_cli.remote import NoSuchAgent, Remote, find
 from parley_cli.story import Story
 from parley_core.errors import ConfigurationError
-from parley_registry.client import RegistryClient
 
 ORCHESTRATOR = "orchestrator"
 DEFAULT_OUT = "parley-out"
@@ -57,22 +56,31 @@ class BadRepository(ConfigurationError):
 class Parley:
     """A client of the embedded platform in `home`, which is started when it does not run.
 
-    `registry` is the URL of another platform's registry to use instead. `keep` leaves a platform that this
-    client started running when it closes; otherwise the last client ends it. All methods raise ParleyError
-    with a message fit for people.
+    `registry` is the URL of another platform's registry to use instead, `token_file` holds the bearer token that
+    its agents want (by default PARLEY_TOKEN_FILE names the file, or PARLEY_TOKEN is the token). `keep` leaves a
+    platform that this client started running when it closes; otherwise the last client ends it. All methods raise
+    ParleyError with a message fit for people.
     """
 
-    def __init__(self, *, home: str | Path | None = None, registry: str = "", keep: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        home: str | Path | None = None,
+        registry: str = "",
+        token_file: str | Path | None = None,
+        keep: bool = False,
+    ) -> None:
         self.home = Home.at(home)
         self.jobs = Jobs(self.home)
         self._registry = registry or os.environ.get("PARLEY_REGISTRY", "")
+        self._access = Access.given(token_file)
         self._keep = keep
         self._use: local.Attachment | None = None
         self._http: httpx.AsyncClient | None = None
         self._answered: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        self._http = http_client()
+        self._http = self._access.http()
         return self
 
     async def __aexit__(
@@ -192,12 +200,12 @@ class Parley:
     async def agent(self, name: str) -> Remote:
         """Any agent, by its name in the registry or its URL."""
         assert self._http, "use the client as an async context manager"
-        return await find(name, await self.registry(), self._http)
+        return await find(name, await self.registry(), self._access, self._http)
 
     async def _orchestrator(self) -> Remote:
         assert self._http, "use the client as an async context manager"
         registry = await self.registry()
-        async with RegistryClient(registry) as catalogue:
+        async with self._access.catalogue(registry) as catalogue:
             page = await catalogue.search(skill=SKILL_DELIVER, limit=10)
         hits = sorted(page.entries, key=lambda hit: (hit.entry.health != "up", not hit.entry.latest))
         if not hits:
@@ -354,6 +362,7 @@ def run_sync(
     out: str | Path = DEFAULT_OUT,
     home: str | Path | None = None,
     registry: str = "",
+    token_file: str | Path | None = None,
     keep: bool = False,
     on_event: Callable[[Event], str | None] | None = None,
     context: str = "",
@@ -369,7 +378,7 @@ def run_sync(
 
     async def job() -> JobResult:
         outcome = Outcome()
-        async with Parley(home=home, registry=registry, keep=keep) as client:
+        async with Parley(home=home, registry=registry, token_file=token_file, keep=keep) as client:
             async with aclosing(
                 client.run(
                     task, repo=repo, out=out, context=context, rounds=rounds, timeout=timeout, approve=approve

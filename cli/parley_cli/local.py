@@ -15,7 +15,18 @@ from contextlib import contextmanager
 from typing import IO
 
 from parley_cli.home import Home, try_lock
-from parley_cli.platform import Platform, end, find_process, last_line, load, running, supervised
+from parley_cli.platform import (
+    Platform,
+    end,
+    find_process,
+    killed,
+    last_line,
+    load,
+    running,
+    save,
+    stopped,
+    supervised,
+)
 from parley_core.errors import ParleyError
 
 START_SECONDS = 90.0
@@ -156,6 +167,8 @@ def _stop(home: Home) -> bool:
     platform = load(home)
     if platform is None:
         return False
+    if gone := killed(home):
+        save(home, stopped(gone))
     supervisor = find_process(platform.pid, platform.created)
     members = [p for one in platform.processes.values() if (p := find_process(one.pid, one.created))]
     if supervisor is None and not members:

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from parley_cli import exits
 from parley_cli.commands import agents, host, limits, platform, registry, run, send, task
 from parley_cli.home import Home
-from parley_core.errors import ConfigurationError, ParleyError
+from parley_cli.options import MORE
+from parley_core.errors import ParleyError
 
 app = typer.Typer(
     name="parley",
@@ -48,12 +50,12 @@ def _options(
     context.obj = Home.at(home)
 
 
-app.command("run")(run.run)
+app.command("run", context_settings=MORE)(run.run)
 app.command("up")(platform.up)
 app.command("down")(platform.down)
 app.command("status")(platform.status)
 app.command("logs")(platform.logs)
-app.command("send")(send.send)
+app.command("send", context_settings=MORE)(send.send)
 app.command("host")(host.host)
 app.command("registry")(registry.registry)
 app.command("limits")(limits.limits)
@@ -62,23 +64,19 @@ app.add_typer(task.app, name="task")
 
 
 def main() -> None:
-    """Run the command line of this process and exit: 0 done or verified, 1 failed or not verified, 2 misused."""
+    """Run the command line of this process and exit with a code of `exits`."""
     try:
         app()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(exits.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        sys.exit(exits.OUTPUT_GONE)
     except ParleyError as error:
         if os.environ.get("PARLEY_DEBUG"):
             raise
-        typer.echo(f"parley: {error}", err=True)
-        sys.exit(2 if _misused(error) else 1)
-
-
-def _misused(error: ParleyError) -> bool:
-    return isinstance(error, ConfigurationError) or getattr(error, "misuse", False)
+        typer.echo(f"parley: {error}{exits.hint_for(error)}", err=True)
+        sys.exit(exits.code_of(error))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 """Options that several subcommands share."""
 
+import errno
+import os
+import shlex
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 
+from parley_cli import exits
 from parley_cli.home import Home
 from parley_core.errors import ParleyError
 
@@ -22,6 +28,14 @@ Registry = Annotated[
         help="Registry to use. Default: the platform's that runs in this home.",
     ),
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PARLEY_TOKEN_FILE",
+        metavar="FILE",
+        help="File with the bearer token to call with. Default: the token in PARLEY_TOKEN, if any.",
+    ),
+]
 
 
 class Misuse(ParleyError):
@@ -30,10 +44,18 @@ class Misuse(ParleyError):
     misuse = True
 
 
+def registry_url(given: str) -> str:
+    """The same when it is an http(s) URL, or ""; else raises Misuse."""
+    place = urlsplit(given)
+    if given and (place.scheme not in ("http", "https") or not place.hostname):
+        raise Misuse(f"{given!r} is not a registry; write it like http://127.0.0.1:8420")
+    return given
+
+
 def registry_of(home: Home, given: str) -> str:
-    """The registry's URL: as given, else the running platform's. Raises NotRunning."""
+    """The registry's URL: as given, else the running platform's. Raises NotRunning, Misuse for what is no URL."""
     if given:
-        return given
+        return registry_url(given)
     from parley_cli.local import NotRunning
     from parley_cli.platform import running
 
@@ -45,12 +67,34 @@ def registry_of(home: Home, given: str) -> str:
     return platform.registry
 
 
-def text_of(words: str) -> str:
-    """A text given as an argument, or read from standard input for "-". Raises Misuse when it is empty."""
+MORE = {"allow_extra_args": True}
+"""Context settings of a command that ends in a text, so that `text_of` can say what to do about a text in pieces."""
+
+
+def text_of(context: typer.Context, words: str) -> str:
+    """A text given as an argument, or read from standard input for "-". Raises Misuse when it is empty, or when
+    more words follow it because it was not put in quotes."""
+    if context.args:
+        whole = " ".join([words, *context.args])
+        raise Misuse(
+            f"put the text in quotes, so that it is one: {context.command_path} … {shlex.quote(whole)}"
+        )
     text = sys.stdin.read() if words == "-" else words
     if not text.strip():
         raise Misuse("the text is empty: say what is to be done, or pipe it in and give `-`")
     return text.strip()
+
+
+def writable(folder: Path, option: str) -> None:
+    """Make a folder for results before the work begins that fills it. Raises Misuse when it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise Misuse(
+            f"cannot write to {folder} ({error.strerror}); choose another place with {option}"
+        ) from error
 
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
@@ -67,4 +111,4 @@ def complete(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(with_signals())
     except asyncio.CancelledError:
-        sys.exit(143)
+        sys.exit(exits.TERMINATED)

@@ -102,6 +102,21 @@ def running(home: Home) -> Platform | None:
     return load(home) if supervised(home) else None
 
 
+def killed(home: Home) -> Platform | None:
+    """The platform that ran here last, if it is gone without having been ended: its supervisor was killed, or the
+    machine went down. Members of it may still run."""
+    last = None if supervised(home) else load(home)
+    return last if last and any(one.phase != "stopped" for one in last.processes.values()) else None
+
+
+def stopped(platform: Platform, failed: str = "") -> Platform:
+    """The same platform with nothing of it running any more."""
+    members = {
+        name: replace(one, phase="stopped", pid=0, created=0.0) for name, one in platform.processes.items()
+    }
+    return replace(platform, processes=members, ready=False, failed=failed)
+
+
 def end(processes: list[psutil.Process], *, patience: float) -> None:
     """Ask processes to stop and, after `patience` seconds, make them, together with all they started.
 

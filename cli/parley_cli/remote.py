@@ -12,9 +12,9 @@ from a2a.types import a2a_pb2 as pb
 
 from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotSupported
 from parley_agents.orchestrator.peer import UNARY, Peer
+from parley_cli.access import Access
 from parley_cli.story import generation_of
 from parley_core.errors import ParleyError
-from parley_registry.client import RegistryClient
 from parley_runtime.store import INTERRUPTED, TERMINAL
 
 LOST_SECONDS = 60.0
@@ -31,8 +31,8 @@ def is_url(agent: str) -> bool:
     return agent.startswith(("http://", "https://"))
 
 
-async def find(agent: str, registry: str, http: httpx.AsyncClient) -> "Remote":
-    """The agent of that URL or of that name in the registry (`name` or `name@version`).
+async def find(agent: str, registry: str, access: Access, http: httpx.AsyncClient) -> "Remote":
+    """The agent of that URL or of that name in the registry (`name` or `name@version`), called over `http`.
 
     Raises NoSuchAgent, CallFailed, or the registry client's errors.
     """
@@ -43,7 +43,7 @@ async def find(agent: str, registry: str, http: httpx.AsyncClient) -> "Remote":
             f"there is no registry to look {agent!r} up in: `parley up` starts one, or give a URL"
         )
     name, _, version = agent.partition("@")
-    async with RegistryClient(registry) as catalogue:
+    async with access.catalogue(registry) as catalogue:
         entry = await catalogue.get(name, version or None)
     if entry.health == "down":
         raise NoSuchAgent(f"{agent} is registered but down; see `parley agents show {name}`")

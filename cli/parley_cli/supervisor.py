@@ -22,7 +22,17 @@ import psutil
 
 from parley_cli import blobserver
 from parley_cli.home import Home, try_lock
-from parley_cli.platform import Platform, Process, descendants, end, find_process, last_line, load, save
+from parley_cli.platform import (
+    Platform,
+    Process,
+    descendants,
+    end,
+    find_process,
+    last_line,
+    load,
+    save,
+    stopped,
+)
 from parley_cli.ports import free_ports, is_free
 from parley_cli.team import REGISTRY, Member, default_team
 from parley_core.errors import ParleyError
@@ -220,10 +230,7 @@ class Supervisor:
                     process.kill()
             if ends:
                 await asyncio.wait(ends, timeout=5.0)
-        stopped = {
-            n: replace(p, phase="stopped", pid=0, created=0.0) for n, p in self._platform.processes.items()
-        }
-        self._platform = replace(self._platform, processes=stopped, ready=False, failed=failed)
+        self._platform = stopped(self._platform, failed)
         save(self._home, self._platform)
 
     def _ports(self, before: Platform | None) -> dict[str, int]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from parley_agents.orchestrator.errors import CallFailed, TaskGone
+from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotLetIn, TaskGone
+from parley_cli.access import Access, Token
 from parley_cli.render import clean, duration
 from parley_cli.story import state_name
 
@@ -61,19 +62,22 @@ class Traced:
         return asdict(self)
 
 
-async def read(agent: str, base: str, task_id: str) -> Traced:
+async def read(agent: str, base: str, task_id: str, access: Access) -> Traced:
     """The trace of a task on the Parley host at `base`, with its children's, wherever they are.
 
-    Raises TaskGone when the host does not know the task, CallFailed when it does not answer. A child whose
-    host does not tell is only named.
+    The token goes to that host alone: where the children are, agents have said. Raises TaskGone when the host does
+    not know the task, NotLetIn when it wants another token, CallFailed when it does not answer. A child whose host
+    does not tell is only named.
     """
     async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
-        return await _Reading(http).read(agent, base, task_id, 0)
+        return await _Reading(http, base, access.token).read(agent, base, task_id, 0)
 
 
 class _Reading:
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, base: str, token: Token | None) -> None:
         self._http = http
+        self._base = base
+        self._token = token
         self._left = MAX_TASKS
 
     async def read(self, agent: str, base: str, task_id: str, depth: int) -> Traced:
@@ -122,7 +126,7 @@ class _Reading:
         base = f"{parts.scheme}://{parts.netloc.decode()}"
         try:
             return await self.read(agent, base, task_id, depth)
-        except (CallFailed, TaskGone) as error:
+        except (CallFailed, CallRefused) as error:
             return Traced(agent, url, task_id, missing=str(error))
 
     async def _get(self, agent: str, base: str, task_id: str) -> dict[str, Any]:
@@ -130,8 +134,11 @@ class _Reading:
             answer = await self._http.get(
                 httpx.URL(base).join(
                     f"/parley/v1/tasks/{httpx.URL(path=task_id).raw_path.decode().lstrip('/')}/trace"
-                )
+                ),
+                auth=self._token if base == self._base else None,
             )
+            if answer.status_code in (401, 403):
+                raise NotLetIn(f"{agent} at {base} does not let us in ({answer.status_code})")
             if answer.status_code == 404:
                 raise TaskGone(f"{agent} at {base} keeps no trace of task {task_id}")
             answer.raise_for_status()

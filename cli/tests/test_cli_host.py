@@ -1,57 +1,11 @@
 """`parley host` with the examples: what the tutorial tells a newcomer to do works."""
 
 import json
-import os
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-PARLEY = str(Path(sys.executable).with_name("parley"))
-
-
-def start(executor: str, folder: Path, home: Path, *more: str) -> "tuple[subprocess.Popen[bytes], str]":
-    """A host of an executor, started in its folder, when it is ready; and its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [PARLEY, "host", executor, "--listen", address]
-    command += [] if "--card" in more else ["--card", "card.json"]
-    process = subprocess.Popen([*command, "--store", f"sqlite:///{home}/agent.db", *more], cwd=folder)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"http://{address}/readyz", timeout=5).close()
-            return process, f"http://{address}"
-        except OSError:
-            assert process.poll() is None, "the host ended"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-
-@contextmanager
-def hosted(executor: str, folder: Path, home: Path, *more: str) -> Iterator[str]:
-    """`start` for a block; its address."""
-    process, address = start(executor, folder, home, *more)
-    try:
-        yield address
-    finally:
-        process.terminate()
-        assert process.wait(20) == 0
-
-
-def parley(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")} | {
-        "PARLEY_HOME": str(home)
-    }
-    return subprocess.run([PARLEY, *words], env=environment, capture_output=True, text=True, timeout=60)
+from cli_processes import EXAMPLES, PARLEY, hosted, parley, start
 
 
 def test_hello_is_hosted_unchanged_and_answers(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -123,6 +124,28 @@ def test_down_clears_up_after_a_killed_supervisor(home: Home) -> None:
     until(lambda: not platform.supervised(home))
     assert local.down(home)
     assert not alive(before)
+
+
+def command(home: Home, *words: str) -> "subprocess.CompletedProcess[str]":
+    program = Path(sys.executable).with_name("parley")
+    return subprocess.run([program, "--home", home.root, *words], capture_output=True, text=True, timeout=60)
+
+
+def test_a_platform_that_was_killed_whole_is_told_from_one_that_never_ran(home: Home) -> None:
+    never = command(home, "status")
+    assert (never.returncode, "no platform runs in" in never.stdout) == (1, True)
+    found, _ = local.up(home)
+    for pid in pids(found):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not alive(found) and not platform.supervised(home))
+    status = command(home, "status")
+    assert status.returncode == 1
+    assert "it was killed, or the machine went down" in status.stdout
+    assert "`parley up` starts it again" in status.stdout
+    assert json.loads(command(home, "status", "--json").stdout)["killed"] is True
+    assert not local.down(home)  # there was nothing to end, and from now on nobody need hear of it
+    assert platform.killed(home) is None
+    assert "no platform runs in" in command(home, "status").stdout
 
 
 def test_a_pid_that_another_process_has_now_is_left_alone(home: Home) -> None:

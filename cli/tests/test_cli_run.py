@@ -143,6 +143,19 @@ def test_options_reach_the_orchestrator_also_from_the_environment(
         (("logs", "nobody"), "there are: orchestrator, registry, supervisor"),
         (("host", "nocolon", "--card", "x.json"), "cannot read the card x.json"),
         (("run", "x", "--context", "nonsense"), "no earlier conversation"),
+        (
+            ("run", "fix", "lint", "--repo", "."),
+            "put the text in quotes, so that it is one: parley run … 'fix lint'",
+        ),
+        (("run", "x", "--out", "/dev/null"), "choose another place with --out"),
+        (("run", "x", "--svg", "/dev/null/x.svg"), "choose another place with --svg"),
+        (("run", "x", "--registry", "nonsense"), "'nonsense' is not a registry"),
+        (("send", "nobody", "hello"), "nobody"),
+        (("send", "orchestrator", "x", "--token-file", "none"), "cannot read the token in none"),
+        (("task", "watch", "zzz"), "does not know the task"),
+        (("task", "cancel", "zzz"), "does not know the task"),
+        (("task", "show", "zzz", "--trace"), "keeps no trace of task zzz"),
+        (("task", "answer", "zzz", "a", "b"), "put the text in quotes"),
     ],
 )
 def test_misuse_is_one_clear_line_and_exit_code_2(parley: Command, words: tuple[str, ...], said: str) -> None:
@@ -236,7 +249,7 @@ def test_a_session_goes_on_from_what_the_last_job_delivered(
 
 def test_a_job_begun_from_nowhere_is_found_by_the_whole_id_only(parley: Command) -> None:
     done = parley("task", "get", "00000000-0000-0000-0000-000000000000")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "does not know the task" in done.stderr
 
 
@@ -251,7 +264,7 @@ def test_tasks_agents_and_processes_are_shown(
     )
     assert "orchestrator" in parley("agents", "search", "--skill", "deliver-change").stdout
     nobody = parley("agents", "versions", "nobody")
-    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert (nobody.returncode, nobody.stdout) == (2, "")
     assert "nobody" in nobody.stderr
     assert "orchestrator" in parley("status").stdout
     assert "orchestrator" in parley("logs", "-n", "1").stdout

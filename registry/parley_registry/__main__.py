@@ -2,7 +2,11 @@
 
 import argparse
 import asyncio
+import signal
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -16,7 +20,7 @@ from parley_registry.settings import RegistrySettings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; 2 when the settings cannot be used."""
+    """Serve until SIGTERM or SIGINT: 0; 1 when it could not begin, 2 when the settings cannot be used."""
     parser = argparse.ArgumentParser("parley_registry", description="The catalogue of A2A agents.")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen (127.0.0.1:8420)")
     parser.add_argument("--store", metavar="URL", help="sqlite:///path/to/file.db")
@@ -45,17 +49,41 @@ def main(arguments: list[str] | None = None) -> int:
             f"parley_registry: --listen {settings.listen!r} is not host:port; use 127.0.0.1:8420\n"
         )
         return 2
+    try:
+        listener = _listener(host.strip("[]"), int(port))
+    except (OSError, OverflowError) as error:
+        sys.stderr.write(
+            f"parley_registry: cannot listen on {settings.listen}: {error}; choose another --listen\n"
+        )
+        return 2
     telemetry.configure_logging(log_level)
-    uvicorn.run(
-        app,
-        host=host.strip("[]"),
-        port=int(port),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=3,
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3
     )
-    return 0
+    server = _Server(config)
+    asyncio.run(server.serve(sockets=[listener]))
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own way is to raise the signal once more at the end, as if being told to stop were a failure.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 async def _try_store(store: str) -> None:

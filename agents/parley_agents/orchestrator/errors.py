@@ -23,6 +23,10 @@ class NotSupported(CallRefused):
     """The agent does not offer this operation, or not for this task in its state."""
 
 
+class NotLetIn(CallRefused):
+    """The agent wants other credentials than it was shown, if any."""
+
+
 class TaskGone(CallRefused):
     """The agent does not know the task (any more)."""
 

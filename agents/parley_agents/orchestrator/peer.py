@@ -21,7 +21,7 @@ from a2a.utils.errors import (
 from google.protobuf.json_format import ParseError
 
 from parley_agents.orchestrator.circuit import retry_after
-from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotSupported, TaskGone
+from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotLetIn, NotSupported, TaskGone
 from parley_core.telemetry import current_trace
 
 T = TypeVar("T")
@@ -174,9 +174,7 @@ def _of_http(name: str, error: A2AClientError) -> CallFailed | CallRefused:
             wait = retry_after(cause.response.headers.get("retry-after"))
             return CallFailed(f"{name} answered {status}", wait)
         if status in (401, 403):
-            return CallRefused(
-                f"{name} does not let us in ({status}): it asks for credentials we do not have"
-            )
+            return NotLetIn(f"{name} does not let us in ({status}): it asks for credentials we do not have")
         return CallRefused(f"{name} answered {status}")
     if isinstance(cause, TooLong):
         return CallRefused(f"{name} answered more than {MAX_ANSWER // 2**20} MiB")

@@ -1,13 +1,14 @@
 """`parley agents`: what is in the registry."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parley_cli.options import Json, Registry, complete, registry_of
+from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
 
 if TYPE_CHECKING:
-    from parley_registry.client import Entry
+    from parley_registry.client import Entry, RegistryClient
 
 app = typer.Typer(no_args_is_help=True, help="Find agents in the registry.")
 
@@ -15,10 +16,22 @@ Limit = Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help=
 Name = Annotated[str, typer.Argument(help="The agent's name, or NAME@VERSION.")]
 
 
+def _catalogue(context: typer.Context, registry: str, token_file: Path | None) -> "RegistryClient":
+    from parley_cli.access import Access
+
+    return Access.given(token_file).catalogue(registry_of(context.obj, registry))
+
+
 @app.command("list")
-def list_(context: typer.Context, limit: Limit = 100, as_json: Json = False, registry: Registry = "") -> None:
+def list_(
+    context: typer.Context,
+    limit: Limit = 100,
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
     """All agents, in their latest version."""
-    complete(_search(registry_of(context.obj, registry), {"limit": limit}, as_json))
+    complete(_search(_catalogue(context, registry, token_file), {"limit": limit}, as_json))
 
 
 @app.command()
@@ -40,6 +53,7 @@ def search(
     limit: Limit = 20,
     as_json: Json = False,
     registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """The agents for which all that is given holds, best first, and why."""
     wanted = {
@@ -54,13 +68,11 @@ def search(
         "health": health,
         "limit": limit,
     }
-    complete(_search(registry_of(context.obj, registry), wanted, as_json))
+    complete(_search(_catalogue(context, registry, token_file), wanted, as_json))
 
 
-async def _search(registry: str, wanted: dict[str, Any], as_json: bool) -> None:
-    from parley_registry.client import RegistryClient
-
-    async with RegistryClient(registry) as catalogue:
+async def _search(catalogue: "RegistryClient", wanted: dict[str, Any], as_json: bool) -> None:
+    async with catalogue:
         page = await catalogue.search(**wanted)
     if as_json:
         from parley_cli.lines import put_json
@@ -76,9 +88,15 @@ async def _search(registry: str, wanted: dict[str, Any], as_json: bool) -> None:
 
 
 @app.command()
-def show(context: typer.Context, name: Name, as_json: Json = False, registry: Registry = "") -> None:
+def show(
+    context: typer.Context,
+    name: Name,
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
     """An agent: where it runs, what it can do, its card."""
-    entry = complete(_get(registry_of(context.obj, registry), name))
+    entry = complete(_get(_catalogue(context, registry, token_file), name))
     if as_json:
         from parley_cli.lines import put_json
 
@@ -102,9 +120,15 @@ def show(context: typer.Context, name: Name, as_json: Json = False, registry: Re
 
 
 @app.command()
-def versions(context: typer.Context, name: Name, as_json: Json = False, registry: Registry = "") -> None:
+def versions(
+    context: typer.Context,
+    name: Name,
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
     """All versions of an agent, highest first."""
-    entries = complete(_versions(registry_of(context.obj, registry), name))
+    entries = complete(_versions(_catalogue(context, registry, token_file), name))
     if as_json:
         from parley_cli.lines import put_json
 
@@ -114,18 +138,99 @@ def versions(context: typer.Context, name: Name, as_json: Json = False, registry
     _table(entries, ["latest" if entry.latest else "" for entry in entries])
 
 
-async def _get(registry: str, name: str) -> "Entry":
-    from parley_registry.client import RegistryClient
+@app.command()
+def register(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="URL of the agent's card, or of its server.")],
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Register an agent that does not publish itself. The registry fetches its card, now and from time to time.
 
+    Hosts under `parley host --registry` need none of this. `parley agents delete` takes it out again.
+    """
+    from parley_cli.remote import is_url
+
+    if not is_url(url):
+        raise Misuse(f"{url!r} is not the URL of an agent; write it like https://agents.example.com/weather")
+    _tell("registered", complete(_register(_catalogue(context, registry, token_file), url)), as_json)
+
+
+@app.command("set-latest")
+def set_latest(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="NAME@VERSION.")],
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Make a version the latest, for a roll back too. It stays so until a higher release is published."""
     plain, _, version = name.partition("@")
-    async with RegistryClient(registry) as catalogue:
+    if not version:
+        raise Misuse(f"say which version, as {plain}@VERSION; `parley agents versions {plain}` lists them")
+    _tell("latest", complete(_set_latest(_catalogue(context, registry, token_file), plain, version)), as_json)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    name: Name,
+    every: Annotated[
+        bool,
+        typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
+    ] = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Delete a version of an agent from the registry. A host that still runs publishes itself again."""
+    gone = complete(_delete(_catalogue(context, registry, token_file), name, every))
+    typer.echo(f"deleted: {', '.join(gone)}")
+
+
+async def _register(catalogue: "RegistryClient", url: str) -> "Entry":
+    async with catalogue:
+        return await catalogue.register_url(url)
+
+
+async def _set_latest(catalogue: "RegistryClient", name: str, version: str) -> "Entry":
+    async with catalogue:
+        return await catalogue.set_latest(name, version)
+
+
+async def _delete(catalogue: "RegistryClient", name: str, every: bool) -> list[str]:
+    plain, _, version = name.partition("@")
+    async with catalogue:
+        if not version:
+            there = [entry.version for entry in await catalogue.versions(plain)]
+            if len(there) > 1 and not every:
+                raise Misuse(
+                    f"{plain} has {len(there)} versions ({', '.join(there)}): name one as {plain}@VERSION, "
+                    "or give --all-versions"
+                )
+            await catalogue.delete(plain)
+            return [f"{plain} {one}" for one in there]
+        await catalogue.delete(plain, version)
+        return [f"{plain} {version}"]
+
+
+def _tell(what: str, entry: "Entry", as_json: bool) -> None:
+    if as_json:
+        from parley_cli.lines import put_json
+
+        put_json(entry_json(entry))
+        return
+    typer.echo(f"{what}: {entry.name} {entry.version}  {entry.health}")
+
+
+async def _get(catalogue: "RegistryClient", name: str) -> "Entry":
+    plain, _, version = name.partition("@")
+    async with catalogue:
         return await catalogue.get(plain, version or None)
 
 
-async def _versions(registry: str, name: str) -> "list[Entry]":
-    from parley_registry.client import RegistryClient
-
-    async with RegistryClient(registry) as catalogue:
+async def _versions(catalogue: "RegistryClient", name: str) -> "list[Entry]":
+    async with catalogue:
         return await catalogue.versions(name)
 
 

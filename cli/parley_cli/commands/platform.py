@@ -17,8 +17,12 @@ def up(context: typer.Context, as_json: Json = False) -> None:
     skill of the team can be found. Does nothing when it runs already.
     """
     from parley_cli import local
+    from parley_cli.platform import killed
 
+    before = killed(context.obj)
     platform, started = local.up(context.obj)
+    if before and started:
+        typer.echo("parley: the platform had been killed; its unfinished tasks go on now", err=True)
     if as_json:
         from parley_cli.lines import put_json
 
@@ -37,10 +41,10 @@ def down(context: typer.Context) -> None:
 
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Show the platform's processes. Exit code 0 when it is ready, 1 when it is not (or not running)."""
-    from parley_cli.platform import find_process, load, supervised
+    from parley_cli.platform import find_process, killed, load, supervised
 
     home: Home = context.obj
-    platform, alive = load(home), supervised(home)
+    platform, alive, gone = load(home), supervised(home), killed(home)
     ready = bool(platform and alive and platform.ready)
     if as_json:
         from parley_cli.lines import put_json
@@ -49,16 +53,21 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             {
                 "home": str(home.root),
                 "running": alive,
+                "killed": gone is not None,
                 **(platform.to_json() if platform else {}),
                 "ready": ready,
             }
         )
         raise typer.Exit(0 if ready else 1)
     if not platform or not (alive or any(one.alive for one in platform.processes.values())):
-        typer.echo(
-            f"no platform runs in {home.root}"
-            + (f" (last: {platform.failed})" if platform and platform.failed else "")
-        )
+        if gone:
+            typer.echo(
+                f"the platform in {home.root} is not running: it was killed, or the machine went down.\n"
+                "`parley up` starts it again and its unfinished tasks go on; `parley logs` shows what it said last"
+            )
+        else:
+            last = f" (last: {platform.failed})" if platform and platform.failed else ""
+            typer.echo(f"no platform runs in {home.root}{last}: `parley up` starts one")
         raise typer.Exit(1)
     from rich.table import Table
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parley_cli.options import Json, Misuse, Registry, complete, text_of
+from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_url, text_of, writable
 
 if TYPE_CHECKING:
     from parley_cli.client import Parley
@@ -68,11 +68,12 @@ def run(
     ] = None,
     as_json: Json = False,
     registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """Give the team a job on a git repository and follow it to its end.
 
-    Exit code 0: the change is verified; 1: it is not; 2: the command was misused. The result is in a folder
-    of its own under --out: change.patch, change.bundle, report.md, review.sarif, junit.xml, plan.json.
+    Exit code 0: the change is verified, or there was nothing to change; 1: it is not verified; 2: the command was
+    misused. The result is in a folder of its own under --out: change.patch, change.bundle, report.md, review.sarif, junit.xml, plan.json.
 
     Uses the platform of this home. If none runs, one is started for this job and ended with it, and Ctrl-C
     cancels the job and ends everything. With a platform that was to stay (`parley up`, --keep, --detach),
@@ -92,8 +93,12 @@ def run(
         "timeout": timeout,
         "approve": approve,
     }
-    words = text_of(task)
-    verified = complete(_run(context, words, arguments, registry, detach, keep, show_as(as_json, plain), svg))
+    words = text_of(context, task)
+    writable(out, "--out")
+    if svg:
+        writable(svg.parent, "--svg")
+    client = {"registry": registry_url(registry), "keep": keep or detach, "token_file": token_file}
+    verified = complete(_run(context, words, arguments, client, detach, show_as(as_json, plain), svg))
     raise typer.Exit(0 if verified else 1)
 
 
@@ -110,9 +115,8 @@ async def _run(
     context: typer.Context,
     task: str,
     arguments: dict[str, Any],
-    registry: str,
+    options: dict[str, Any],
     detach: bool,
-    keep: bool,
     shape: str,
     svg: Path | None,
 ) -> bool:
@@ -121,7 +125,7 @@ async def _run(
 
     if shape == "tree":
         typer.secho("starting …\r", nl=False, err=True, dim=True)
-    async with Parley(home=context.obj.root, registry=registry, keep=keep or detach) as client:
+    async with Parley(home=context.obj.root, **options) as client:
         if detach:
             job = await client.start(task, **arguments)
             if shape == "json":

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parley_cli.options import Json, Registry, complete, registry_of, text_of
+from parley_cli.options import Json, Registry, TokenFile, complete, registry_of, text_of
 
 if TYPE_CHECKING:
     from a2a.types import a2a_pb2 as pb
 
+    from parley_cli.access import Access
     from parley_cli.home import Home
 
 
@@ -34,23 +35,27 @@ def send(
     ] = 600.0,
     as_json: Json = False,
     registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """Send a message to an agent and print what it answers.
 
     Text that it makes goes to standard output, what it says on the way to standard error. With --json each
     line is an A2A StreamResponse. Exit code 0: answered or completed; 1: failed, or waits for more from you.
     """
+    from parley_cli.access import Access
     from parley_cli.remote import is_url
 
-    words = text_of(text)
+    words = text_of(context, text)
+    access = Access.given(token_file)
     place = "" if is_url(agent) else registry_of(context.obj, registry)
-    done = complete(_send(context.obj, place, agent, words, conversation, detach, timeout, as_json))
+    done = complete(_send(context.obj, place, access, agent, words, conversation, detach, timeout, as_json))
     raise typer.Exit(0 if done else 1)
 
 
 async def _send(
     home: "Home",
     registry: str,
+    access: "Access",
     agent: str,
     text: str,
     conversation: str,
@@ -63,7 +68,6 @@ async def _send(
 
     from a2a.types import a2a_pb2 as pb
 
-    from parley_agents.orchestrator.peer import http_client
     from parley_cli import jobs
     from parley_cli.remote import find
 
@@ -71,8 +75,8 @@ async def _send(
     context_id = known.last_in(agent, "last").context if conversation == "last" else conversation
     message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, context_id=context_id)
     message.parts.add(text=text)
-    async with http_client() as http:
-        remote = await find(agent, registry, http)
+    async with access.http() as http:
+        remote = await find(agent, registry, access, http)
         if detach:
             begun = await remote.start(message)
             if isinstance(begun, pb.Message):

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parley_cli.options import Json, Misuse, Registry, complete, registry_of, text_of
+from parley_cli.options import (
+    MORE,
+    Json,
+    Misuse,
+    Registry,
+    TokenFile,
+    complete,
+    registry_of,
+    text_of,
+    writable,
+)
 
 if TYPE_CHECKING:
     from a2a.types import a2a_pb2 as pb
@@ -28,9 +38,11 @@ Agent = Annotated[
 
 
 @asynccontextmanager
-async def _remote(home: "Home", task: str, agent: str, registry: str) -> "AsyncIterator[tuple[Remote, str]]":
+async def _remote(
+    home: "Home", task: str, agent: str, registry: str, token_file: Path | None
+) -> "AsyncIterator[tuple[Remote, str]]":
     """The agent that has a task, and the task's whole id."""
-    from parley_agents.orchestrator.peer import http_client
+    from parley_cli.access import Access
     from parley_cli.client import ORCHESTRATOR
     from parley_cli.jobs import Jobs
     from parley_cli.remote import find, is_url
@@ -38,8 +50,9 @@ async def _remote(home: "Home", task: str, agent: str, registry: str) -> "AsyncI
     known = Jobs(home).find(task) if task else None
     name = agent or (known.agent if known else ORCHESTRATOR)
     place = "" if is_url(name) else registry_of(home, registry)
-    async with http_client() as http:
-        yield await find(name, place, http), known.task if known else task
+    access = Access.given(token_file)
+    async with access.http() as http:
+        yield await find(name, place, access, http), known.task if known else task
 
 
 @app.command("list")
@@ -49,13 +62,16 @@ def list_(
     limit: Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help="How many at most.")] = 20,
     as_json: Json = False,
     registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """An agent's tasks, latest first; by default the orchestrator's jobs."""
-    complete(_list(context.obj, agent, limit, as_json, registry))
+    complete(_list(context.obj, agent, limit, as_json, registry, token_file))
 
 
-async def _list(home: "Home", agent: str, limit: int, as_json: bool, registry: str) -> None:
-    async with _remote(home, "", agent, registry) as (remote, _):
+async def _list(
+    home: "Home", agent: str, limit: int, as_json: bool, registry: str, token_file: Path | None
+) -> None:
+    async with _remote(home, "", agent, registry, token_file) as (remote, _):
         page = await remote.tasks(size=limit)
     if as_json:
         for task in page.tasks:
@@ -81,10 +97,15 @@ async def _list(home: "Home", agent: str, limit: int, as_json: bool, registry: s
 
 @app.command()
 def get(
-    context: typer.Context, task: Id, agent: Agent = "", as_json: Json = False, registry: Registry = ""
+    context: typer.Context,
+    task: Id,
+    agent: Agent = "",
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """A task as its agent has it now. With --json the protocol's Task."""
-    found = complete(_get(context.obj, task, agent, registry))
+    found = complete(_get(context.obj, task, agent, registry, token_file))
     if as_json:
         _put(found)
         return
@@ -100,8 +121,8 @@ def get(
         typer.echo(f"  artifact {clean(artifact.name or artifact.artifact_id)}  {clean(types)}")
 
 
-async def _get(home: "Home", task: str, agent: str, registry: str) -> "pb.Task":
-    async with _remote(home, task, agent, registry) as (remote, task_id):
+async def _get(home: "Home", task: str, agent: str, registry: str, token_file: Path | None) -> "pb.Task":
+    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
         return await remote.get(task_id)
 
 
@@ -118,21 +139,25 @@ def show(
     agent: Agent = "",
     as_json: Json = False,
     registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """How a task went. --trace reads it from the stores of the hosts involved; no collector is needed."""
     if not trace:
-        get(context, task, agent, as_json, registry)
+        get(context, task, agent, as_json, registry, token_file)
         return
-    complete(_trace(context.obj, task, agent, as_json, registry))
+    complete(_trace(context.obj, task, agent, as_json, registry, token_file))
 
 
-async def _trace(home: "Home", task: str, agent: str, as_json: bool, registry: str) -> None:
+async def _trace(
+    home: "Home", task: str, agent: str, as_json: bool, registry: str, token_file: Path | None
+) -> None:
+    from parley_cli.access import Access
     from parley_cli.lines import put_json
     from parley_cli.render import console
     from parley_cli.trace import read, tree
 
-    async with _remote(home, task, agent, registry) as (remote, task_id):
-        found = await read(remote.card.name, remote.base, task_id)
+    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
+        found = await read(remote.card.name, remote.base, task_id, Access.given(token_file))
     if as_json:
         put_json(found.to_json())
         return
@@ -160,6 +185,7 @@ def watch(
     agent: Agent = "",
     as_json: Json = False,
     registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """Show a task from its beginning and follow it to its end.
 
@@ -168,12 +194,22 @@ def watch(
     """
     from parley_cli.commands.run import show_as
 
-    done = complete(_watch(context.obj, task, out, show_as(as_json, plain), svg, agent, registry))
+    for folder, option in ((out, "--out"), (svg.parent if svg else None, "--svg")):
+        if folder:
+            writable(folder, option)
+    done = complete(_watch(context.obj, task, out, show_as(as_json, plain), svg, agent, registry, token_file))
     raise typer.Exit(0 if done else 1)
 
 
 async def _watch(
-    home: "Home", task: str, out: Path | None, shape: str, svg: Path | None, agent: str, registry: str
+    home: "Home",
+    task: str,
+    out: Path | None,
+    shape: str,
+    svg: Path | None,
+    agent: str,
+    registry: str,
+    token_file: Path | None,
 ) -> bool:
     from contextlib import aclosing
 
@@ -184,12 +220,13 @@ async def _watch(
 
     known = Jobs(home).find(task)
     if (agent or (known.agent if known else ORCHESTRATOR)) == ORCHESTRATOR:
-        async with Parley(home=home.root, registry=registry_of(home, registry)) as client:
+        place = registry_of(home, registry)
+        async with Parley(home=home.root, registry=place, token_file=token_file) as client:
             return await follow(
                 client, client.watch(task, out=out), known.text if known else task, shape, svg
             )
     printer = Printer(shape == "json")
-    async with _remote(home, task, agent, registry) as (remote, task_id):
+    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
         async with aclosing(remote.follow(task_id)) as events:
             async for event in events:
                 printer.take(event)
@@ -197,33 +234,38 @@ async def _watch(
 
 
 @app.command()
-def cancel(context: typer.Context, task: Id, agent: Agent = "", registry: Registry = "") -> None:
+def cancel(
+    context: typer.Context, task: Id, agent: Agent = "", registry: Registry = "", token_file: TokenFile = None
+) -> None:
     """Cancel a task, and all it has delegated. Exit code 0 when it is canceled now."""
-    state = complete(_cancel(context.obj, task, agent, registry))
+    state = complete(_cancel(context.obj, task, agent, registry, token_file))
     typer.echo(state)
     raise typer.Exit(0 if state == "canceled" else 1)
 
 
-async def _cancel(home: "Home", task: str, agent: str, registry: str) -> str:
+async def _cancel(home: "Home", task: str, agent: str, registry: str, token_file: Path | None) -> str:
     from parley_cli.story import state_name
 
-    async with _remote(home, task, agent, registry) as (remote, task_id):
+    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
         return state_name((await remote.cancel(task_id)).status.state)
 
 
-@app.command()
+@app.command(context_settings=MORE)
 def answer(
     context: typer.Context,
     task: Id,
     text: Annotated[str, typer.Argument(help="The answer; - reads it from standard input.")],
     agent: Agent = "",
     registry: Registry = "",
+    token_file: TokenFile = None,
 ) -> None:
     """Answer a task that waits for input. It goes on; `parley task watch` shows it."""
-    complete(_answer(context.obj, task, text_of(text), agent, registry))
+    complete(_answer(context.obj, task, text_of(context, text), agent, registry, token_file))
 
 
-async def _answer(home: "Home", task: str, text: str, agent: str, registry: str) -> None:
+async def _answer(
+    home: "Home", task: str, text: str, agent: str, registry: str, token_file: Path | None
+) -> None:
     import uuid
 
     from a2a.types import a2a_pb2 as pb
@@ -231,7 +273,7 @@ async def _answer(home: "Home", task: str, text: str, agent: str, registry: str)
     from parley_cli.story import state_name
     from parley_runtime.store import INTERRUPTED
 
-    async with _remote(home, task, agent, registry) as (remote, task_id):
+    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
         now = await remote.get(task_id)
         if now.status.state not in INTERRUPTED:
             raise Misuse(f"the task does not wait for an answer: it is {state_name(now.status.state)}")

@@ -1,0 +1,75 @@
+"""`parley agents`: what is in the registry is changed from the command line as by the API."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_processes import EXAMPLES, hosted, parley, registry
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("agents")
+
+
+@pytest.fixture(scope="module")
+def catalogue(folder: Path) -> Iterator[str]:
+    with registry(folder) as url:
+        yield url
+
+
+def versions(folder: Path, catalogue: str) -> list[tuple[str, bool]]:
+    done = parley(folder, "agents", "versions", "hello", "--json", "--registry", catalogue)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(row["version"], row["latest"]) for row in rows]
+
+
+def test_versions_are_rolled_back_and_deleted(folder: Path, catalogue: str) -> None:
+    there = ("--registry", catalogue)
+    for version in ("1.0.0", "1.1.0"):
+        with hosted("hello:Hello", EXAMPLES / "hello", folder, "--version", version, *there):
+            pass  # it has published itself when it is ready
+    assert versions(folder, catalogue) == [("1.1.0", True), ("1.0.0", False)]
+
+    back = parley(folder, "agents", "set-latest", "hello@1.0.0", "--json", *there)
+    assert json.loads(back.stdout)["latest"] is True
+    assert versions(folder, catalogue) == [("1.1.0", False), ("1.0.0", True)]
+
+    unclear = parley(folder, "agents", "delete", "hello", *there)
+    assert unclear.returncode == 2
+    assert "hello has 2 versions (1.1.0, 1.0.0)" in unclear.stderr
+    done = parley(folder, "agents", "delete", "hello@1.1.0", *there)
+    assert (done.returncode, done.stdout) == (0, "deleted: hello 1.1.0\n")
+    done = parley(folder, "agents", "delete", "hello", *there)
+    assert (done.returncode, done.stdout) == (0, "deleted: hello 1.0.0\n")
+    assert parley(folder, "agents", "show", "hello", *there).returncode == 2
+
+
+def test_an_agent_that_does_not_publish_itself_is_registered_by_its_url(folder: Path, catalogue: str) -> None:
+    with hosted("approval:Approval", EXAMPLES / "approval", folder) as url:
+        done = parley(folder, "agents", "register", url, "--registry", catalogue)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("registered: approval 1.0.0")
+        assert parley(folder, "send", "approval", "hm", "--registry", catalogue).returncode == 1  # it asks
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("register", "hello"), 2, "is not the URL of an agent"),
+        (("register", "http://127.0.0.1:9"), 1, "127.0.0.1:9"),
+        (("set-latest", "hello"), 2, "say which version, as hello@VERSION"),
+        (("set-latest", "nobody@1.0.0"), 2, "nobody"),
+        (("delete", "nobody"), 2, "nobody"),
+        (("list", "--registry", "localhost:8420"), 2, "is not a registry; write it like http://"),
+        (("list", "--registry", "http://127.0.0.1:9"), 1, "does not answer"),
+    ],
+)
+def test_what_cannot_be_is_said_with_the_right_exit_code(
+    folder: Path, catalogue: str, words: tuple[str, ...], code: int, said: str
+) -> None:
+    where = () if "--registry" in words else ("--registry", catalogue)
+    done = parley(folder, "agents", *words, *where)
+    assert said in done.stderr
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
