@@ -1,7 +1,7 @@
 """Server-sent events from the log to the socket: the bytes of an event are passed on as they were stored.
 
-An idle stream is one coroutine, one small object and one task that waits for the client to go; nothing of
-its request is kept. One task for all streams sends the keep-alive comments.
+An idle stream is one coroutine and one small object; nothing of its request is kept. One task for all streams sends the
+keep-alive comments, and looks which clients have gone.
 """
 
 import asyncio
@@ -57,15 +57,38 @@ def _forget(scope: Scope) -> None:
     scope.update(kept)
 
 
-class _Stream:
-    __slots__ = ("beating", "busy", "gone", "last", "send", "task")
+class _Exchange(Protocol):
+    """uvicorn's own object for a request and its response, whose methods `receive` and `send` are."""
 
-    def __init__(self, send: Send, task: "asyncio.Task[None]", now: float) -> None:
+    disconnected: bool
+
+
+def _exchange(receive: Receive) -> _Exchange | None:
+    found = getattr(receive, "__self__", None)
+    return found if isinstance(getattr(found, "disconnected", None), bool) else None
+
+
+class _Stream:
+    __slots__ = ("beating", "busy", "exchange", "gone", "last", "leaving", "send", "task")
+
+    def __init__(self, receive: Receive, send: Send, task: "asyncio.Task[None]", now: float) -> None:
         self.send = send
         self.task = task
         self.last = now
         self.busy = self.gone = False
         self.beating: asyncio.Task[None] | None = None
+        self.leaving: asyncio.Task[None] | None = None
+        self.exchange = _exchange(receive)
+        if self.exchange is None:
+            # Of another server's exchange only `receive` tells, and that takes a task, and a kilobyte, for each stream.
+            self.leaving = task.get_loop().create_task(
+                self.leave(receive), name="stream-leave", context=contextvars.Context()
+            )
+
+    @property
+    def left(self) -> bool:
+        """Whether the client is known to have gone."""
+        return self.exchange is not None and self.exchange.disconnected
 
     async def write(self, data: bytes) -> None:
         self.busy = True
@@ -91,7 +114,6 @@ class EventStreams:
     def __init__(self, keep_alive: float = 4.0) -> None:
         self._keep_alive = keep_alive
         self._open: set[_Stream] = set()
-        self._context = contextvars.Context()
         self._tending: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -105,11 +127,10 @@ class EventStreams:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
-        stream = _Stream(send, task, loop.time())
+        stream = _Stream(receive, send, task, loop.time())
         self._open.add(stream)
         if self._tending is None:
             self._tending = loop.create_task(self._tend(), name="event-streams-keep-alive")
-        leaving = loop.create_task(stream.leave(receive), name="stream-leave", context=self._context)
         try:
             await send(_START)
             _forget(scope)
@@ -124,10 +145,10 @@ class EventStreams:
         except Exception as error:  # noqa: BLE001 - the client is told, in the protocol's words
             await stream.write(b"event: error\ndata: %b\n\n" % framing.error(translate(error)))
         finally:
-            leaving.cancel()
             self._open.discard(stream)
-            if stream.beating is not None:
-                stream.beating.cancel()
+            for beside in (stream.leaving, stream.beating):
+                if beside is not None:
+                    beside.cancel()
             await close(batches)
         await send(_END)
 
@@ -142,7 +163,9 @@ class EventStreams:
             await asyncio.sleep(self._keep_alive / 8)
             now = loop.time()
             for stream in self._open:
-                if now - stream.last >= self._keep_alive and not stream.busy and stream.beating is None:
+                if stream.left:
+                    stream.end()
+                elif now - stream.last >= self._keep_alive and not stream.busy and stream.beating is None:
                     stream.last = now
                     stream.beating = loop.create_task(self._beat(stream))
         self._tending = None
