@@ -1,5 +1,7 @@
 """One HTTP/2 connection to a RocketMQ proxy: calls with a deadline, answers checked, refusals as errors."""
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -13,8 +15,9 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 3000),  # in truth: how long one attempt may take
     ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel would stand on the old one's connection
 )
 """No keepalive pings: the proxy ends a connection that sends them more often than every five minutes."""
 
@@ -34,30 +37,53 @@ _PASSING = frozenset(
 """Codes with which a proxy says that a broker does not answer now."""
 
 
+_SILENT = 5.0
+"""Seconds without any answer after which the connection counts as dead although nobody closed it …"""
+_GRACE = 30.0
+"""… and for which calls on it may still end as they can."""
+
+
 class Connection:
-    """Shared by the producers and consumers of one process. Connects when first used, and again by itself."""
+    """Shared by the producers and consumers of one process. Connects when first used, and again by itself; also when a
+    network that was cut left a connection behind on which nothing comes any more."""
 
     def __init__(self, address: RocketAddress) -> None:
         self.address = address
+        self.number = 0
+        """Of the channel; sessions begun on an earlier one are to be begun again."""
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
+        self._answered = 0.0
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Make the channel; nothing is sent yet."""
         self._channel = grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
         self._stub = stub.MessagingServiceStub(self._channel)
+        self._answered = time.monotonic()
+        self.number += 1
 
     async def close(self) -> None:
-        """Let go of the connection; calls in flight end with RocketAway."""
+        """Let go of the connection, once nobody uses it any more."""
+        for task in self._leaving:
+            task.cancel()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         if self._channel is not None:
             await self._channel.close(None)
 
     async def call(self, method: str, request: Any, metadata: Any, deadline: float) -> Any:
         """One call; its response, which may carry a status that is not OK. Raises RocketAway."""
+        number = self.number
         try:
-            return await getattr(self._stub, method)(request, metadata=metadata, timeout=deadline)
+            response = await getattr(self._stub, method)(request, metadata=metadata, timeout=deadline)
         except grpc.aio.AioRpcError as error:
+            silent = time.monotonic() - self._answered > _SILENT
+            if silent and number == self.number and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._renew()
             raise away(error) from None
+        self._answered = time.monotonic()
+        return response
 
     async def stream(
         self, method: str, request: Any, metadata: Any, deadline: float
@@ -68,6 +94,14 @@ class Connection:
                 yield response
         except grpc.aio.AioRpcError as error:
             raise away(error) from None
+
+    def _renew(self) -> None:
+        assert self._channel is not None
+        old = self._channel
+        self.open()
+        task = asyncio.create_task(old.close(_GRACE), name="rocketmq-old-connection")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def duplex(self, method: str, metadata: Any) -> Any:
         """A call that both sides write to (grpc.aio's StreamStreamCall)."""

@@ -11,6 +11,7 @@ import grpc
 from parley_core.errors import ParleyError
 from parley_runtime.rocketmq.connection import Connection, away, check
 from parley_runtime.rocketmq.errors import RocketAway
+from parley_runtime.rocketmq.loops import Loops
 from parley_runtime.rocketmq.producer import client_metadata, route
 from parley_runtime.rocketmq.stubs import definition, service
 
@@ -43,7 +44,7 @@ class Session:
         types = definition.ClientType
         self._type = types.LITE_PUSH_CONSUMER if lite else types.SIMPLE_CONSUMER
         self._on_begin = on_begin
-        self._task: asyncio.Task[None] | None = None
+        self._loops = Loops()
         self.live = asyncio.Event()
         """Set while the proxy knows this session."""
         self._queue: Any = None
@@ -52,14 +53,11 @@ class Session:
 
     def open(self) -> None:
         """Begin, and keep at it until `close`."""
-        self._task = asyncio.create_task(self._keep(), name=f"rocketmq-session:{self.group}")
+        self._loops.open(f"rocketmq-session:{self.group}", self._keep)
 
     async def close(self) -> None:
         """End it, and tell the proxy so if it answers."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await self._loops.close()
         if self.live.is_set():
             self.live.clear()
             request = service.NotifyClientTerminationRequest()
@@ -100,6 +98,7 @@ class Session:
 
     async def _live(self) -> None:
         """Live until the proxy ends it."""
+        number = self.connection.number
         self._queue = await route(self.connection, self.topic, self.metadata, _DEADLINE)
         telemetry = self.connection.duplex("Telemetry", self.metadata)
         try:
@@ -124,6 +123,9 @@ class Session:
                         self.problem = "the RocketMQ proxy ended the session"
                         return
                     await self._heartbeat()
+                    if number != self.connection.number:
+                        self.problem = "the connection to the RocketMQ proxy is a new one"
+                        return
             finally:
                 reading.cancel()
                 await asyncio.wait([reading])

@@ -151,6 +151,80 @@ async def test_a_front_that_cannot_reach_rocketmq_hears_what_others_tell_it_thro
         await one.close()
 
 
+class Wire:
+    """Fault injection: a relay before the proxy that can be cut, so that nothing passes and nobody is told."""
+
+    def __init__(self, behind: str) -> None:
+        self._host, _, port = behind.rpartition(":")
+        self._port = int(port)
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self._pumps: list[asyncio.Task[None]] = []
+
+    async def open(self) -> str:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        return f"127.0.0.1:{port}"
+
+    def cut(self) -> None:
+        """Connections that exist never pass anything again; new ones do after `mend`."""
+        self._passes.clear()
+        for pump in self._pumps:
+            pump.cancel()
+
+    def mend(self) -> None:
+        self._passes.set()
+
+    async def close(self) -> None:
+        self.cut()
+        self._server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._pumps.append(asyncio.create_task(self._relay(reader, writer)))
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._passes.wait()
+        far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pump(reader, far_writer))
+            group.create_task(self._pump(far_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+async def test_a_network_that_was_cut_is_survived_although_nobody_closed_the_connections(
+    rocketmq: RocketMQ, postgres_dsn: str
+) -> None:
+    wire = Wire(rocketmq.proxy)
+    url = f"rocketmq://{await wire.open()}?namesrv={rocketmq.namesrv}"
+    settings = HostSettings(store=postgres_dsn, queue=url, bus=url)
+    async with pair(settings, f"n{uuid.uuid4().hex[:8]}") as (back, front):
+        worker, talk = Worker(back), Talk(back, front)
+        await talk.caught_up(within=20)
+        await asyncio.sleep(6.0)
+        talk.slowest = 0.0
+        wire.cut()
+        worker.woken = 0
+        front.queue.announce(VERSION)
+        await until(lambda: worker.woken, within=PATIENCE)
+        await until(lambda: "bus" in front.status() and "bus" in back.status(), within=20)
+        await asyncio.sleep(8.0)
+        await talk.caught_up(within=PATIENCE)
+        assert talk.slowest < PATIENCE
+        print(f"cut: the slowest event took {talk.slowest:.2f} s")
+        wire.mend()
+        began = time.monotonic()
+        await until(lambda: not front.status() and not back.status(), within=60)
+        print(f"mended: well again after {time.monotonic() - began:.1f} s")
+        await talk.caught_up(within=PATIENCE)
+        await talk.end()
+    await wire.close()
+
+
 async def test_engines_open_at_once_when_there_is_no_rocketmq(postgres_dsn: str) -> None:
     nowhere = "rocketmq://127.0.0.1:1?namesrv=127.0.0.1:1"
     settings = HostSettings(store=postgres_dsn, queue=nowhere, bus=nowhere)
