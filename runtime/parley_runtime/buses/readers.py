@@ -51,7 +51,7 @@ class Readers:
 class Ear:
     """See parley_runtime.bus.Subscription."""
 
-    __slots__ = ("_bytes", "_held", "_lost", "_readers", "_task", "_task_id", "_waiter")
+    __slots__ = ("_bytes", "_due", "_held", "_lost", "_readers", "_task", "_task_id", "_timer", "_waiter")
 
     def __init__(self, readers: Readers, task_id: str) -> None:
         self._readers = readers
@@ -61,11 +61,14 @@ class Ear:
         self._task = Wake().task
         self._lost = False
         self._waiter: asyncio.Future[None] | None = None
+        # A timer is left to ring and wound up again then, if it was too early: setting one for each event costs more.
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     def hear(self, wake: Wake) -> None:
         if not self._lost:
             self._held.extend(wake.events)
-            self._bytes += sum(len(event.body) for event in wake.events)
+            self._bytes += sum([len(event.body) for event in wake.events])
             self._task = wake.task
         many = len(self._held) > _HELD or (self._bytes > _HELD_BYTES and len(self._held) > 1)
         if many or not wake.events:
@@ -77,11 +80,12 @@ class Ear:
         if not self._held and not self._lost:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            timer = loop.call_later(timeout, _expire, self._waiter)
+            self._due = loop.time() + timeout
+            if self._timer is None or self._timer.when() > self._due:
+                self._wind(loop)
             try:
                 await self._waiter
             finally:
-                timer.cancel()
                 self._waiter = None
             if not self._held and not self._lost:
                 return None
@@ -90,9 +94,22 @@ class Ear:
         return wake
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._readers.drop(self._task_id, self)
 
+    def _wind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._due, self._ring)
 
-def _expire(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        loop = self._waiter.get_loop()
+        if loop.time() < self._due:
+            self._wind(loop)
+        else:
+            self._waiter.set_result(None)
