@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt
 ENGINES ?= postgres rocketmq s3
 ENGINE = PYTHONPATH=deploy $(BIN)/python -m engines.run
 
-.PHONY: help setup lock run test test-cluster test-slow lint bench bench-cluster bench-quick clean engines engines-down engines-env engines-status
+.PHONY: help setup lock run test test-cluster test-slow test-nightly lint bench bench-cluster bench-quick clean engines engines-down engines-env engines-status
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,10 @@ test: setup ## every test but the stages below; on a machine with PostgreSQL (it
 test-cluster: setup ## the tests on RocketMQ and S3 (Java 17 and Maven; the tests start them)
 	@$(ENGINE) fetch
 	$(BIN)/pytest -n 2 --dist loadfile -m "cluster and not slow and not network" $(ARGS)
+
+test-nightly: setup ## a hundred random faults on a cluster, on each profile; PARLEY_FAULT_SEED=n does the same ones again (half an hour)
+	@$(ENGINE) fetch
+	PARLEY_FAULT_NIGHTLY=1 $(BIN)/pytest tests/fault/test_campaign.py -k hundred $(ARGS)
 
 test-slow: setup ## the slow stage: released packages fetched as sdists, small runs of the benches, long campaigns
 	@$(ENGINE) fetch

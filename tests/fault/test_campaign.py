@@ -11,11 +11,31 @@ from campaign.run import campaign
 SEED = int(os.environ.get("PARLEY_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
 
 
-@pytest.mark.timeout(300)
-async def test_nothing_promised_is_broken_on_sqlite(tmp_path: Path) -> None:
-    outcome = await campaign(tmp_path, "sqlite", SEED, seconds=20, faults=6, clients=3)
+NIGHTLY = bool(os.environ.get("PARLEY_FAULT_NIGHTLY"))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("profile", "seconds", "faults"),
+    [
+        ("sqlite", 15, 5),
+        ("postgres", 30, 8),
+        pytest.param("rocketmq", 45, 12, marks=pytest.mark.cluster),
+    ],
+)
+async def test_nothing_promised_is_broken(tmp_path: Path, profile: str, seconds: float, faults: int) -> None:
+    outcome = await campaign(tmp_path, profile, SEED, seconds=seconds, faults=faults, clients=3)
     assert not outcome.text, outcome.text
     assert outcome.tasks > 5
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="the nightly run: make test-nightly")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("profile", ["postgres", pytest.param("rocketmq", marks=pytest.mark.cluster)])
+async def test_nothing_promised_is_broken_by_a_hundred_faults(tmp_path: Path, profile: str) -> None:
+    outcome = await campaign(tmp_path, profile, SEED, seconds=600, faults=100, clients=6)
+    assert not outcome.text, outcome.text
+    assert outcome.tasks > 100
 
 
 def test_a_seed_is_one_plan() -> None:

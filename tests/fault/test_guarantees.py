@@ -86,7 +86,7 @@ async def test_the_missed_tail_of_an_ended_task_is_replayed(fleet: Make) -> None
 async def test_many_subscribers_on_both_processes_see_the_same_events(fleet: Make) -> None:
     agents = fleet("Counter")
     one, two = agents.start(), agents.start()
-    task = (await send(one, "count 60 40", wait=False))["result"]["task"]
+    task = (await send(one, "count 80 80", wait=False))["result"]["task"]
 
     async def watch(replica) -> list[tuple[int, dict]]:
         async with stream(replica, "SubscribeToTask", {"id": task["id"]}) as events:

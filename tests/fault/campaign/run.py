@@ -1,4 +1,4 @@
-"""One campaign: a cluster, clients, faults by plan, rest, and the check. `python -m campaign.run --help`, from here."""
+"""One campaign: a cluster, clients, faults by plan, rest, and the check. See ../README.md for how to run it."""
 
 import argparse
 import asyncio
