@@ -34,27 +34,6 @@ from parley_runtime.settings import HostSettings
 FOLDER = Path(__file__).parent
 WIDTH = 100
 
-MEANINGS = {
-    "listen": "`host:port` to serve on. Elsewhere than on loopback, callers must prove who they are (`auth_…`).",
-    "store": "Where it is kept, as a database URL.",
-    "role": "What this process does: accept and answer calls (`front`), execute (`worker`), or both.",
-    "registry": "Registry to publish the agent in; empty: none.",
-    "registry_token": "Bearer token for the registry.",
-    "max_body_bytes": "The largest request that is read.",
-    "auth_issuer": "Issuer (`iss`) that bearer tokens must have.",
-    "auth_audience": "Audience (`aud`) that bearer tokens must have.",
-    "auth_jwks": "URL or file of the key set that verifies bearer tokens; empty: loopback only, no tokens.",
-    "push_give_up": "How old a push notification may get before a failed attempt is its last.",
-    "log_level": "`debug`, `info`, `warning` or `error`.",
-    "max_watchers": "Watches (event streams) at once.",
-    "test_memory": "Memory that a test run may use.",
-    "test_processes": "Processes that a test run may have at once.",
-    "orchestrator_circuit_failures": "Failures in a row after which an agent is left alone for a while.",
-    "orchestrator_circuit_cooldown": "How long it is left alone then.",
-}
-"""What settings mean that have no words of their own where they are defined."""
-
-
 # -- the command
 
 
@@ -147,9 +126,8 @@ def settings(kind: type[BaseSettings], *, without: type[BaseSettings] | None = N
         if without and name in without.model_fields:
             continue
         alias = getattr(field.validation_alias, "choices", [f"{prefix}{name.upper()}"])[-1]
-        text = told.get(name) or MEANINGS[name]
         lines.append(
-            f"| `{name}` | `{alias}` | {_default(field.default)} | {_cell(text)}{_bounds(field.metadata)} |"
+            f"| `{name}` | `{alias}` | {_default(field.default)} | {_cell(told[name])}{_bounds(field.metadata)} |"
         )
     return "\n".join(lines)
 

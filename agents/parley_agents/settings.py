@@ -38,7 +38,9 @@ class AgentSettings(BaseSettings):
     test_timeout: float = Field(default=600.0, gt=0)
     """One run of a repository's test suite."""
     test_memory: int = Field(default=2 * 1024**3, ge=64 * 1024**2)
+    """Memory that a test run may use."""
     test_processes: int = Field(default=256, ge=8)
+    """Processes that a test run may have at once."""
     test_reruns: int = Field(default=2, ge=0)
     """How often tests that went differently on base and change are run again before one is believed."""
     install_timeout: float = Field(default=300.0, gt=0)

@@ -17,6 +17,7 @@ class RegistrySettings(BaseSettings):
     listen: str = "127.0.0.1:8420"
     """host:port. Elsewhere than on loopback, callers must prove who they are (`auth_…`)."""
     store: str = "sqlite:///.parley/data/registry.db"
+    """Where it is kept, as a database URL."""
     ttl: float = Field(default=6.0, gt=0.2, le=3600)
     """Seconds without a heartbeat after which an instance counts as gone."""
     look_every: float = Field(default=30.0, ge=0.2, le=86400)
@@ -24,15 +25,19 @@ class RegistrySettings(BaseSettings):
     allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Blocks of private addresses from which cards may be fetched; on loopback, loopback is allowed anyway."""
     max_watchers: int = Field(default=256, ge=1)
+    """Watches (event streams) at once."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias=AliasChoices("allowed_hosts", "PARLEY_ALLOWED_HOSTS")
     )
     """Host names besides localhost under which a registry on loopback may be called."""
     auth_issuer: str = Field(default="", validation_alias=AliasChoices("auth_issuer", "PARLEY_AUTH_ISSUER"))
+    """Issuer (`iss`) that bearer tokens must have."""
     auth_audience: str = Field(
         default="", validation_alias=AliasChoices("auth_audience", "PARLEY_AUTH_AUDIENCE")
     )
+    """Audience (`aud`) that bearer tokens must have."""
     auth_jwks: str = Field(default="", validation_alias=AliasChoices("auth_jwks", "PARLEY_AUTH_JWKS"))
+    """URL or file of the key set that verifies bearer tokens; empty: loopback only, no tokens."""
 
     @field_validator("allow", "allowed_hosts", mode="before")
     @classmethod

@@ -38,11 +38,13 @@ class HostSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PARLEY_", extra="ignore", frozen=True)
 
     listen: str = "127.0.0.1:9999"
+    """`host:port` to serve on. Elsewhere than on loopback, callers must prove who they are (`auth_…`)."""
     grpc: str = ""
     """Address of the gRPC binding; empty: none."""
     public_url: str = ""
     """How others reach this host, written into the published card; empty: the listen address."""
     store: str = "sqlite:///parley.db"
+    """Where tasks are kept: sqlite:///file.db or postgresql://user:password@host/database?schema=name."""
     queue: str = ""
     """Where workers hear of work: empty for the store's own means, or rocketmq://proxy:8081."""
     bus: str = ""
@@ -54,8 +56,11 @@ class HostSettings(BaseSettings):
     version: str = ""
     """Version of the agent; empty: the card's."""
     role: Annotated[tuple[Role, ...], NoDecode] = ("front", "worker")
+    """What this process does: accept and answer calls (`front`), execute (`worker`), or both."""
     registry: str = ""
+    """Registry to publish the agent in; empty: none."""
     registry_token: str = Field(default="", repr=False)
+    """Bearer token for the registry."""
 
     concurrency: int = Field(default=64, ge=1)
     """Executions at once in this process."""
@@ -68,6 +73,7 @@ class HostSettings(BaseSettings):
     cancel_wait: float = Field(default=10.0, gt=0)
     """How long CancelTask waits for the executor's answer before it returns the task as it is."""
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """Bytes of the largest request that is read."""
 
     blobs: str = ""
     """Where large parts are kept: a folder, file:///folder or s3://bucket/prefix?endpoint=…&region=…; empty: a folder
@@ -95,7 +101,9 @@ class HostSettings(BaseSettings):
     """How long after its end a task is kept at all, and its messageIds are known."""
 
     auth_issuer: str = ""
+    """Issuer (`iss`) that bearer tokens must have."""
     auth_audience: str = ""
+    """Audience (`aud`) that bearer tokens must have."""
     auth_jwks: str = ""
     """URL or file of the JSON Web Key Set that verifies bearer tokens; empty: loopback only, no tokens."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
@@ -104,8 +112,10 @@ class HostSettings(BaseSettings):
     push_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """CIDR networks that webhooks may be in although they are not public."""
     push_give_up: float = Field(default=24 * 3600.0, gt=0)
+    """How old a push notification may get before a failed attempt is its last."""
 
     log_level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
 
     @field_validator("role", "allowed_hosts", "push_allow", "trusted", mode="before")
     @classmethod

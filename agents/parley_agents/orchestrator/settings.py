@@ -12,6 +12,7 @@ class OrchestratorSettings(AgentSettings):
     registry: str = ""
     """Address of the registry service that agents are found in."""
     registry_token: str = Field(default="", repr=False)
+    """Bearer token for the registry."""
     public_url: str = ""
     """Where children reach this host, for push; empty: they are polled when a stream is gone."""
 
@@ -30,7 +31,9 @@ class OrchestratorSettings(AgentSettings):
     orchestrator_cancel: float = Field(default=8.0, gt=0)
     """How long cancelling all children may take."""
     orchestrator_circuit_failures: int = Field(default=4, ge=1)
+    """Failures in a row after which an agent is left alone for a while."""
     orchestrator_circuit_cooldown: float = Field(default=30.0, gt=0)
+    """How long it is left alone then."""
 
 
 def load_settings() -> OrchestratorSettings:

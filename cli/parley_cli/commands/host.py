@@ -29,7 +29,49 @@ def host(
         str | None, _option("grpc", "Address of the gRPC binding. Default: none", metavar="HOST:PORT")
     ] = None,
     store: Annotated[
-        str | None, _option("store", "Where tasks are kept. Default: sqlite:///parley.db", metavar="URL")
+        str | None,
+        _option(
+            "store",
+            "Where tasks are kept, sqlite:// or postgresql://. Default: sqlite:///parley.db",
+            metavar="URL",
+        ),
+    ] = None,
+    queue: Annotated[
+        str | None,
+        _option(
+            "queue", "Where workers hear of work, as rocketmq://host:8081. Default: the store", metavar="URL"
+        ),
+    ] = None,
+    bus: Annotated[
+        str | None,
+        _option(
+            "bus",
+            "How events reach other replicas, as rocketmq://host:8081. Default: the store",
+            metavar="URL",
+        ),
+    ] = None,
+    inbox: Annotated[
+        str | None,
+        _option(
+            "inbox",
+            "Where messages come in besides HTTP, as rocketmq://host:8081. Default: nowhere",
+            metavar="URL",
+        ),
+    ] = None,
+    inbox_owner: Annotated[
+        str | None, _option("inbox_owner", "Whose tasks the inbox's messages become.")
+    ] = None,
+    blobs: Annotated[
+        str | None,
+        _option(
+            "blobs",
+            "Where large parts are kept: a folder, or s3://bucket/prefix. Default: beside a SQLite store",
+            metavar="URL",
+        ),
+    ] = None,
+    blob_url: Annotated[
+        str | None,
+        _option("blob_url", "Where this host's large parts are read. Default: the public URL", metavar="URL"),
     ] = None,
     version: Annotated[str | None, _option("version", "The agent's version. Default: the card's")] = None,
     role: Annotated[
