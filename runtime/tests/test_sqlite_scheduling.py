@@ -1,7 +1,10 @@
 """What the store on SQLite promises of scheduling beyond the port."""
 
+import asyncio
+import sqlite3
+
 import pytest
-from stores import drain, fill, message, set_limits, share, take
+from stores import COMPLETED, Database, append, drain, fill, message, set_limits, share, stop_renewing, take
 
 from parley_runtime.store import HIGHEST, NORMAL, Limits, Store, Work
 
@@ -49,3 +52,40 @@ async def test_the_state_of_the_queue_is_told_by_priority(stores: Stores) -> Non
     quota = (await stores[1].queue_state()).quota
     assert quota is not None
     assert 3.9 <= quota <= 4.1
+
+
+async def test_what_is_counted_as_waiting_is_what_waits(stores: Stores, database: Database) -> None:
+    """The count is kept beside the entries; it must follow whatever becomes of them."""
+    store, file = stores[0], sqlite3.connect(database.url.removeprefix("sqlite:///"))
+
+    async def right() -> None:
+        counted = (await store.queue_state()).waiting
+        assert counted == file.execute("SELECT count(*) FROM work WHERE state <= 0").fetchone()[0]
+
+    await fill(store, "a", 8)
+    await store.accept(message("late", expires_in=0.0))
+    await right()
+    one, two, three, four = (await take(store, limit=4))[:4]
+    await store.accept(message(one.task_id, follow_up=True, message_id="f1"))
+    await store.accept(message("b"), take_as="w")
+    await right()
+    await store.request_cancel(one.task_id, "o", b"x", "")
+    await store.request_cancel("a7", "o", b"x", "")
+    await right()
+    for cancel in await store.take_cancels("w"):
+        await store.finish(one.task_id, cancel.epoch, cancel.number, refusal="no")
+    await store.finish(one.task_id, one.epoch, one.number)
+    await store.release(two.task_id, two.epoch, two.number)
+    await right()
+    await store.accept(message(three.task_id, follow_up=True, message_id="f3"))
+    await store.append(append(three, 1, COMPLETED, ends=True))
+    await store.take_expired("w", 10)
+    await right()
+    await store.retire_worker("w")
+    await right()
+    assert four.task_id in names(await take(store, "lost", lease=0.05))
+    await stop_renewing(store)
+    await asyncio.sleep(0.1)
+    assert await stores[1].sweep() > 0
+    await right()
+    file.close()

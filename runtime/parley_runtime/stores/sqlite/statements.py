@@ -12,6 +12,8 @@ PIN = "SELECT version FROM task WHERE owner = ? AND context_id = ? LIMIT 1"
 
 ADD_WORK = """INSERT INTO work(task_id, number, kind, state, version, worker, attempt, request, traceparent, accepted, started,
  message_id, tenant, priority, rank, expires) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# Whoever adds an entry that waits counts it; what becomes of it then, triggers count.
+WAITS = "UPDATE waiting SET entries = entries + 1 WHERE priority = ?"
 WORK_NUMBERS = "SELECT min(number), max(number), sum(state < 2), sum(state <= 0 AND kind = 'cancel') FROM work WHERE task_id = ?"
 BUSY = "SELECT EXISTS(SELECT 1 FROM work WHERE task_id = ? AND state < 2)"
 # Of the waiting entries of a task the first is ready, unless another runs.

@@ -82,10 +82,6 @@ CREATE TABLE waiting(
   entries INTEGER NOT NULL
 );
 INSERT INTO waiting VALUES(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0);
-CREATE TRIGGER work_waits AFTER INSERT ON work WHEN new.state <= 0
-BEGIN
-  UPDATE waiting SET entries = entries + 1 WHERE priority = new.priority;
-END;
 CREATE TRIGGER work_is_taken AFTER UPDATE OF state ON work WHEN old.state <= 0 AND new.state > 0
 BEGIN
   UPDATE waiting SET entries = entries - 1 WHERE priority = new.priority;

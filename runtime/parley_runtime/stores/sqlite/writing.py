@@ -108,6 +108,7 @@ def _queue(
     expires = None if m.expires_in is None else now + m.expires_in
     row = (m.task_id, number, "message", state, version, "", 0, m.request, m.traceparent, now, None)
     c.execute(sql.ADD_WORK, (*row, m.message_id, m.tenant, m.priority, place, expires))
+    c.execute(sql.WAITS, (m.priority,))
 
 
 def _again(c: sqlite3.Connection, m: NewMessage) -> Accepted | None:
@@ -176,6 +177,7 @@ def request_cancel(
     c.execute(sql.HOLD_BACK, (task_id,))
     row = (task_id, min(first or 0, 0) - 1, "cancel", -1, head[2], "", 0, request, traceparent, now, None)
     c.execute(sql.ADD_WORK, (*row, "", "", scheduling.CANCEL, 0.0, None))
+    c.execute(sql.WAITS, (scheduling.CANCEL,))
     c.execute(sql.ADMIT, (task_id,))
     return True
 
