@@ -25,6 +25,7 @@ Run = Callable[[Any, Sequence[Item], bool], Awaitable[Sequence["Result | BaseExc
 again. The flag says that an earlier try may have been committed after all."""
 
 _MAX_BATCH = 256
+"""Items, or what they weigh together: within a statement rows are matched by going through all of them."""
 _RETRIES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 _TRIES_ALONE = 20
 
@@ -41,12 +42,14 @@ class Lane(Generic[Item, Result]):
         *,
         key: Callable[[Item], Hashable],
         patience: float,
+        size: Callable[[Item], int] = lambda _: 1,
     ) -> None:
         self._address = address
         self._name = name
         self._do = run
         self._key = key
         self._patience = patience
+        self._size = size
         self._connection: Any = None
         self._pending: list[tuple[Item, asyncio.Future[Result]]] = []
         self._wake = asyncio.Event()
@@ -95,12 +98,14 @@ class Lane(Generic[Item, Result]):
             return pending
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
         seen: set[Hashable] = set()
+        room = _MAX_BATCH
         for piece in pending:
             key = self._key(piece[0])
-            if key in seen or len(batch) >= _MAX_BATCH:
+            if key in seen or room <= 0:
                 self._pending.append(piece)
             else:
                 batch.append(piece)
+                room -= self._size(piece[0])
             seen.add(key)
         return batch
 

@@ -76,7 +76,12 @@ class PostgresStore:
             a, "accept", run, key=lambda r: r.key, patience=caller
         )  # type: ignore[arg-type]
         self._append: Lane[Append, Appended] = Lane(
-            a, "append", appending.append, key=lambda i: i.task_id, patience=_PATIENCE_EXECUTOR
+            a,
+            "append",
+            appending.append,
+            key=lambda i: i.task_id,
+            patience=_PATIENCE_EXECUTOR,
+            size=lambda i: len(i.events),
         )
         self._finish: Lane[appending.Finish, Parked] = Lane(
             a, "finish", appending.finish, key=lambda i: i.task_id, patience=_PATIENCE_EXECUTOR
