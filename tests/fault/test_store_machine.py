@@ -568,7 +568,7 @@ def test_the_sqlite_store_keeps_its_rules() -> None:
 def test_the_postgres_store_keeps_its_rules(postgres_dsn: str) -> None:
     database = Postgres(postgres_dsn)
     try:
-        prove(lambda: database, 40)
+        prove(lambda: database, 25)
     finally:
         database.runner.run(database.end())
         database.runner.close()
