@@ -15,20 +15,17 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 from a2a.types import a2a_pb2 as pb
-from google.protobuf.json_format import ParseDict
 
-from parley_agents.artifacts import REQUEST, SKILL_DELIVER
+from parley_agents.artifacts import SKILL_DELIVER
 from parley_agents.bundles import Exchange
-from parley_agents.git import GitError
 from parley_agents.settings import AgentSettings, load_settings
-from parley_agents.snapshot import Snapshot, snapshot
 from parley_cli import blobserver, jobs, local, results
 from parley_cli.access import Access
 from parley_cli.events import (
@@ -38,19 +35,15 @@ from parley_cli.events import (
     JobEnded,
     JobStarted,
 )
+from parley_cli.given import Given, gather, message_for
 from parley_cli.home import Home
-from parley_cli.jobs import Jobs, NoSuchTask, Remembered
+from parley_cli.jobs import Jobs, NoSuchTask
 from parley_cli.outcome import JobResult, Outcome
 from parley_cli.remote import NoSuchAgent, Remote, find
 from parley_cli.story import Story
-from parley_core.errors import ConfigurationError
 
 ORCHESTRATOR = "orchestrator"
 DEFAULT_OUT = "parley-out"
-
-
-class BadRepository(ConfigurationError):
-    """What was given as the repository is none that can be worked on."""
 
 
 class Parley:
@@ -132,9 +125,10 @@ class Parley:
         before it delivers. The last event is JobEnded, with the files written to a folder of the job's own in
         `out`, or InputRequired: `answer` it inside the loop and the events go on.
         """
-        given = await self._given(task, repo, context, out)
+        given = await gather(self.jobs, ORCHESTRATOR, task, repo, context, out)
         remote = await self._orchestrator()
-        message = await self._message(given, rounds, timeout, approve)
+        options = {"rounds": rounds, "seconds": timeout, "approve": approve or None}
+        message = await message_for(given, self._exchange(), options)
         async with aclosing(
             self._tell(remote, remote.converse(message, seconds=timeout or 3600.0), given, given.out)
         ) as events:
@@ -154,9 +148,10 @@ class Parley:
     ) -> str:
         """Like `run`, but return the job's id at once; the platform is kept running for it."""
         self.keep()
-        given = await self._given(task, repo, context, out)
+        given = await gather(self.jobs, ORCHESTRATOR, task, repo, context, out)
         remote = await self._orchestrator()
-        begun = await remote.start(await self._message(given, rounds, timeout, approve))
+        options = {"rounds": rounds, "seconds": timeout, "approve": approve or None}
+        begun = await remote.start(await message_for(given, self._exchange(), options))
         if not isinstance(begun, pb.Task):
             raise NoSuchTask(f"{remote.card.name} answered without beginning a job")
         self._remember(begun.id, begun.context_id, given)
@@ -214,56 +209,11 @@ class Parley:
             )
         return Remote(hits[0].entry.card, self._http)
 
-    async def _given(self, task: str, repo: str | Path | None, context: str, out: str | Path) -> "_Given":
-        """What a new job works on: a snapshot of the repository, or what an earlier job began from and made."""
-        if repo is not None:
-            try:
-                taken = await snapshot(_folder(repo))
-            except GitError as error:
-                raise BadRepository(str(error)) from error
-            context = self.jobs.last_in(ORCHESTRATOR, context).context if context == "last" else context
-            place = str(_folder(repo))
-            return _Given(task, context, Path(out), place, taken, bundle=taken.bundle)
-        if not context:
-            return _Given(task, "", Path(out))
-        earlier = self.jobs.last_in(ORCHESTRATOR, context)
-        bundle, change = self.jobs.bundle(earlier, "snapshot"), self.jobs.bundle(earlier, "change")
-        if not bundle:
-            raise NoSuchTask(
-                f"the snapshot of job {earlier.task[:8]} is no longer kept: name the repository again"
-            )
-        return _Given(
-            task,
-            earlier.context,
-            Path(out),
-            earlier=earlier,
-            bundle=bundle,
-            change=change if earlier.delivered else b"",
-        )
-
-    async def _message(
-        self, given: "_Given", rounds: int | None, timeout: float | None, approve: bool
-    ) -> pb.Message:
-        wanted = {"rounds": rounds, "seconds": timeout, "approve": approve or None}
-        options = {name: value for name, value in wanted.items() if value is not None}
-        request: dict[str, Any] = {"goal": given.text, "options": options}
-        message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, context_id=given.context)
-        message.parts.add(text=given.text, media_type="text/plain")
-        data = message.parts.add(media_type=REQUEST)
-        if given.base:
-            request["base"] = {"commit": given.base}
-            message.parts.append(await self._exchange().bundle_part(given.base, given.bundle))
-        if given.earlier and given.change:
-            request["change"] = {"commit": given.earlier.delivered, "prerequisite": given.base}
-            message.parts.append(await self._exchange().bundle_part(given.earlier.delivered, given.change))
-        ParseDict(request, data.data)
-        return message
-
     async def _tell(
         self,
         remote: Remote,
         answers: AsyncGenerator[pb.StreamResponse, None],
-        given: "_Given | None",
+        given: Given | None,
         out: Path | None,
     ) -> AsyncGenerator[Event, None]:
         """A task's stream as events, over the answers that are given while they are read."""
@@ -315,7 +265,7 @@ class Parley:
             return replace(event, out_dir=str(folder), files=files, notes=tuple(notes))
         return replace(event, out_dir=str(folder), files=files)
 
-    def _remember(self, task: str, context: str, given: "_Given") -> None:
+    def _remember(self, task: str, context: str, given: Given) -> None:
         job = jobs.new(task, context, ORCHESTRATOR, given.text)
         out = str(results.folder_for(given.out.absolute(), task))
         if given.earlier:
@@ -334,25 +284,6 @@ class Parley:
         told = blobserver.environment(self.home, self._use.platform.blobs)
         given: dict[str, Any] = {name.removeprefix("PARLEY_").lower(): value for name, value in told.items()}
         return Exchange.from_settings(AgentSettings(home=self.home.root, **given))
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What a job is begun with. `bundle` holds the snapshot, `change` what `earlier` delivered on top of it."""
-
-    text: str
-    context: str
-    out: Path
-    repo: str = ""
-    taken: Snapshot | None = None
-    earlier: Remembered | None = None
-    bundle: bytes = b""
-    change: bytes = b""
-
-    @property
-    def base(self) -> str:
-        """The snapshot's commit; "" when there is none."""
-        return self.taken.commit if self.taken else self.earlier.snapshot if self.earlier else ""
 
 
 def run_sync(
@@ -395,8 +326,3 @@ def run_sync(
         return outcome.result
 
     return asyncio.run(job())
-
-
-def _folder(repo: str | Path) -> Path:
-    """The folder a user means, `~` included."""
-    return Path(repo).expanduser().absolute()
