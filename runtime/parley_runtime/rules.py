@@ -72,6 +72,8 @@ def _message_faults(message: pb.Message) -> list[tuple[str, str]]:
     for name in ("message_id", "context_id", "task_id"):
         if len(getattr(message, name)) > _MAX_ID:
             faults.append((f"message.{name}", f"At most {_MAX_ID} characters."))
+        if "\0" in getattr(message, name):  # no text that a database can hold
+            faults.append((f"message.{name}", "Must not hold the character U+0000."))
     return faults
 
 

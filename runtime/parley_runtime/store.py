@@ -33,6 +33,9 @@ LOWEST, NORMAL, HIGHEST = 0, 3, 7
 """Priorities: a higher one always goes first; within one, tenants share by weight."""
 
 
+_MOST = 10**9
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an agent may do, for all its replicas; kept in the store, changed while it runs. 0 means no limit."""
@@ -49,10 +52,13 @@ class Limits:
     """Share of each tenant under backlog; 1 for who is not named."""
 
     def __post_init__(self) -> None:
-        if min(self.concurrency, self.rate, self.backlog) < 0 or self.burst < 1:
-            raise ValueError("concurrency, rate and backlog are 0 (no limit) or more, burst is 1 or more")
-        if any(weight <= 0 for weight in self.weights.values()):
-            raise ValueError("a tenant's weight is more than 0")
+        counts = (self.concurrency, self.rate, self.backlog, self.burst - 1)
+        if not all(0 <= count <= _MOST for count in counts):
+            raise ValueError(
+                f"concurrency, rate and backlog are 0 (no limit) or more, burst is 1 or more; all at most {_MOST}"
+            )
+        if not all(1 / _MOST <= weight <= _MOST for weight in self.weights.values()):
+            raise ValueError(f"a tenant's weight is more than 0, from 1/{_MOST} to {_MOST}")
 
 
 class StoreError(ParleyError):
@@ -372,6 +378,9 @@ class Store(Protocol):
 
     async def held(self, worker: str) -> Mapping[str, int]:
         """The tasks that are leased to this worker, each with the epoch of its lease."""
+
+    async def in_use(self, version: str) -> bool:
+        """Whether a live worker hosts a version, or work of it waits or runs."""
 
     def append(self, append: Append) -> "Future[Appended]":
         """Append events. The future gives them as logged; none, and nothing was written, when the epoch is stale

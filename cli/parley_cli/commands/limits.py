@@ -96,7 +96,10 @@ async def _limits(
         now = await store.limits()
         if changes or weights:
             merged = {name: one for name, one in {**now.weights, **weights}.items() if one != 1}
-            now = replace(now, **changes, weights=merged)
+            try:
+                now = replace(now, **changes, weights=merged)
+            except ValueError as error:
+                raise Misuse(str(error)) from error
             await store.set_limits(now)
         return now, await store.queue_state()
     finally:

@@ -100,11 +100,12 @@ class Accepting:
                 return TaskEnded(
                     f"task {m.task_id!r} has ended and takes no more messages; start a new task in its context"
                 )
-            if limits.backlog and await c.fetchval(sql.WAITING) >= limits.backlog:
+            _, last, _, behind = await c.fetchrow(sql.NUMBERS, m.task_id)
+            # Tasks are what the depth counts; a task's own queue is not to be a way around the bound.
+            if limits.backlog and behind + await c.fetchval(sql.WAITING) >= limits.backlog:
                 return full(limits)
             if m.push and (refused := await _add_push(c, m)):
                 return refused
-            _, last, _ = await c.fetchrow(sql.NUMBERS, m.task_id)
             number = max(last, 0) + 1
             row = (
                 m.task_id,

@@ -8,8 +8,8 @@ from parley_runtime.store import HIDDEN_ENDS, Append, Appended, LoggedEvent, Par
 from parley_runtime.stores.postgres import statements as sql
 
 
-async def append(c: Any, appends: Sequence[Append], unsure: bool) -> Sequence[Appended]:
-    """The outcome of each append: its events as logged, or none when the fence refused it."""
+async def append(c: Any, appends: Sequence[Append], unsure: bool) -> Sequence[Appended | None]:
+    """The outcome of each append: its events as logged, or none when the fence refused it; None to do it again."""
     heads = [_head(a) for a in appends]
     events = [
         (a.task_id, generation, e.state, e.body, e.message)
@@ -46,9 +46,11 @@ def _head(a: Append) -> tuple[Any, ...]:
     )
 
 
-def _appended(a: Append, row: Any) -> Appended:
+def _appended(a: Append, row: Any) -> Appended | None:
     if row is None:
         return Appended()
+    if row["moved"]:
+        return None
     now = row["now"]
     logged = [LoggedEvent(g, e.body, e.state, now, a.number) for g, e in enumerate(a.events, a.first)]
     return Appended(logged, row["push"])

@@ -25,8 +25,13 @@ GONE = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InternalClientError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
 )
-"""The database, or the way to it, is gone or too slow; what was under way may or may not have been done."""
+"""The database, or the way to it, is gone, too slow, or one that takes no writes or not us (after a failover, or while a
+password changes); what was under way may or may not have been done."""
 AGAIN = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 """Undone in favour of another; worth the same try again at once."""
 
@@ -47,7 +52,15 @@ class Address:
 def address_of(url: str, agent: str) -> Address:
     """The address that `postgresql://user:password@host:port/database?schema=x` means for an agent; without `schema`
     each agent has a schema named after it. Other parameters are libpq's (sslmode …)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        readable = all(map(_readable, parts.netloc.rpartition("@")[2].split(",")))
+    except ValueError:
+        readable = False
+    if not readable:  # which part is not said: it may be one of a password
+        raise ConfigurationError(
+            "--store is no URL: write / ? # @ [ ] % of user and password as %2F %3F %23 %40 %5B %5D %25, and hosts as host:port"
+        )
     if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
         raise ConfigurationError("--store needs a database: postgresql://user:password@host:5432/database")
     query = dict(parse_qsl(parts.query))
@@ -57,6 +70,11 @@ def address_of(url: str, agent: str) -> Address:
             f"schema {schema!r} of --store cannot be used: begin with a lower-case letter, then letters, digits and _ (at most 48)"
         )
     return Address(urlunsplit(parts._replace(query=urlencode(query))), schema)
+
+
+def _readable(host: str) -> bool:
+    found = re.fullmatch(r"(?:\[[^\]]*\]|[^:]*)(?::(\d{0,5}))?", host)
+    return found is not None and int(found[1] or 0) <= 65535
 
 
 def _schema(agent: str) -> str:

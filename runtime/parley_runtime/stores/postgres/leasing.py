@@ -10,14 +10,14 @@ from parley_runtime.stores.postgres import statements as sql
 async def take(c: Any, worker: str, version: str, limit: int, limits: Limits) -> tuple[Taken, float]:
     """What a worker gets of a version, and the highest rank among it."""
     if limits.rate <= 0:
-        rows = await c.fetch(sql.TAKE, worker, version, limit, False)
+        rows = await c.fetch(sql.TAKE, worker, version, limit)
         return Taken([work(row) for row in rows]), highest(rows)
     async with c.transaction():
         tokens = await c.fetchval(sql.REFILL, limits.rate, float(max(1, limits.burst)))
-        rows = await c.fetch(sql.TAKE, worker, version, limit, True)  # to cancel costs nothing
+        rows = await c.fetch(sql.TAKE_CANCELS, worker, version, limit)  # to cancel costs nothing
         room = min(limit - len(rows), int(tokens + 1e-9))
         if room > 0:
-            begun = await c.fetch(sql.TAKE, worker, version, room, False)
+            begun = await c.fetch(sql.TAKE, worker, version, room)
             spent = sum(1 for row in begun if row["kind"] == "message" and not row["expired"])
             await c.execute(sql.SPEND, float(spent))
             tokens -= spent
@@ -71,7 +71,7 @@ async def request_cancel(c: Any, task_id: str, owner: str, request: bytes, trace
         raise UnknownTask(f"there is no task {task_id!r}")
     if head["state"] in ENDED:
         raise TaskEnded("the task has already ended")
-    first, _, pending = await c.fetchrow(sql.NUMBERS, task_id)
+    first, _, pending, _ = await c.fetchrow(sql.NUMBERS, task_id)
     if pending:
         return False
     await c.execute(sql.SET_REFUSAL, task_id, "")

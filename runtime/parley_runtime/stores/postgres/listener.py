@@ -105,8 +105,8 @@ class Listener:
             if channel in self._heard:
                 self._heard[channel](None)
         for channel in [c for c in self._active if c not in self._heard]:
+            self._active.discard(channel)  # first: who wants it again meanwhile is to have it added again
             await self._connection.remove_listener(channel, self._told)
-            self._active.discard(channel)
 
     def _told(self, _: Any, __: int, channel: str, payload: str) -> None:
         heard = self._heard.get(channel)

@@ -17,6 +17,8 @@ HEAD = "0003"
 _FOLDER = Path(__file__).parent / "migrations"
 _PATIENCE = 120.0
 """Seconds a migration may take, waiting for other processes' included."""
+_TRIES, _PAUSE = 10, 2.0
+_LOCK_TIMEOUT = 5000
 
 
 async def migrate(dsn: str, schema: str, revision: str = HEAD) -> None:
@@ -44,7 +46,8 @@ async def migrate(dsn: str, schema: str, revision: str = HEAD) -> None:
                 "run a version at least as new, or name another ?schema="
             )
         await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        await _upgrade(dsn, schema, revision)
+        async with asyncio.timeout(_PATIENCE):
+            await _until_done(dsn, schema, revision)
         log.info("schema %s brought from revision %s to %s", schema, found or "none", revision)
     finally:
         await connection.close()
@@ -57,11 +60,31 @@ async def _revision(connection: Any, schema: str) -> str:
         return ""
 
 
+async def _until_done(dsn: str, schema: str, revision: str) -> None:
+    """Upgrade, again and again while others' transactions are in the way: what waits for them holds up those that come
+    after, so it gives up soon, and leaves them room."""
+    tries = 0
+    while True:
+        try:
+            return await _upgrade(dsn, schema, revision)
+        except asyncpg.LockNotAvailableError:
+            if tries == 0:
+                log.warning(
+                    "the schema %s is brought forward when a transaction that goes on for long has ended",
+                    schema,
+                )
+            tries += 1
+            if tries == _TRIES:
+                raise
+            await asyncio.sleep(_PAUSE)
+
+
 async def _upgrade(dsn: str, schema: str, revision: str) -> None:
     # Imported when there is something to migrate: a process that starts as usual is spared it.
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import Connection
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
@@ -75,7 +98,7 @@ async def _upgrade(dsn: str, schema: str, revision: str) -> None:
         command.upgrade(config, revision)
 
     async def connect() -> Any:
-        settings = {"search_path": f'"{schema}"', "lock_timeout": "5000"}
+        settings = {"search_path": f'"{schema}"', "lock_timeout": str(_LOCK_TIMEOUT)}
         return await asyncpg.connect(dsn, timeout=10, server_settings=settings)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
@@ -83,5 +106,8 @@ async def _upgrade(dsn: str, schema: str, revision: str) -> None:
         async with engine.connect() as connection:
             await connection.run_sync(run)
             await connection.commit()
+    except DBAPIError as error:
+        cause = error.orig.__cause__ if error.orig is not None else None
+        raise cause if isinstance(cause, asyncpg.PostgresError) else error from error
     finally:
         await engine.dispose()

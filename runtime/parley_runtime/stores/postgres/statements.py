@@ -68,10 +68,10 @@ UNION ALL SELECT n, task_id, context_id, generation, number, digest, NULL, false
 UNION ALL SELECT 0, '', '', 0, 0, NULL, NULL, false, 0, (SELECT is_left FROM room)
 """
 
-# $1 worker, $2 version, $3 how many, $4 only requests to cancel.
+# $1 worker, $2 version, $3 how many.
 TAKE = """
 WITH q AS (
- SELECT task_id, number, rank, expires <= now_s() AS expired FROM queue WHERE worker = '' AND version = $2 AND (NOT $4 OR priority > 7)
+ SELECT task_id, number, rank, expires <= now_s() AS expired FROM queue WHERE worker = '' AND version = $2
   ORDER BY priority DESC, rank, since LIMIT $3 FOR UPDATE SKIP LOCKED),
 """
 TAKE_EXPIRED = """
@@ -93,17 +93,22 @@ SELECT w.*, k.epoch, k.owner, k.context_id, k.generation FROM w JOIN k ON k.id =
  ORDER BY w.priority DESC, w.rank, w.accepted
 """
 TAKE += _LEASE
+# Requests to cancel alone; a condition of its own, so that the index finds them before however many messages.
+TAKE_CANCELS = TAKE.replace("version = $2", "version = $2 AND priority > 7", 1)
 TAKE_EXPIRED += _LEASE
 
-# The fence: nothing happens under a stale epoch, out of order, or after the end. $1 … $10 one row a task, $11 … $15 one an event.
+# The fence: nothing happens under a stale epoch, out of order, or after the end. What `moved` was changed between the moment
+# that this statement sees and its lock: the configurations, or the work, that came with that are not seen, and it is to be
+# done again. $1 … $10 one row a task, $11 … $15 one an event.
 APPEND = f"""
 WITH a AS (
  SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::int[], $6::smallint[], $7::bool[], $8::float8[],
   $9::bytea[], $10::bool[], $11::text[])
   AS u(task_id, epoch, number, first, last, state, shown, status_at, snapshot, ends, traceparent)),
-ok AS (
- SELECT a.*, t.push FROM task t JOIN a ON a.task_id = t.id
+got AS (
+ SELECT a.*, t.push, t.ctid <> (SELECT s.ctid FROM task s WHERE s.id = a.task_id) AS moved FROM task t JOIN a ON a.task_id = t.id
   WHERE t.epoch = a.epoch AND t.generation = a.first - 1 AND t.state NOT IN {ENDED} ORDER BY t.id FOR UPDATE OF t),
+ok AS (SELECT * FROM got WHERE NOT moved),
 v AS (
  SELECT v.task_id, v.generation, ok.number, v.state, v.body, v.message, ok.push AND v.state <> 101 AS push, ok.traceparent
   FROM unnest($12::text[], $13::int[], $14::smallint[], $15::bytea[], $16::bytea[]) AS v(task_id, generation, state, body, message)
@@ -121,11 +126,11 @@ o AS (
  INSERT INTO outbox(task_id, config_id, generation, body, traceparent, created)
   SELECT c.task_id, c.id, v.generation, v.body, v.traceparent, now_s() FROM v JOIN push_config c ON c.task_id = v.task_id
   WHERE v.push ORDER BY c.task_id, c.id, v.generation)
-SELECT task_id, push AND state <> 101 AS push, now_s() AS now FROM ok
+SELECT task_id, push AND state <> 101 AS push, now_s() AS now, moved FROM got
 """
 # What of the appends whose outcome is unknown was committed after all: nobody else writes under these epochs.
 APPENDED = """
-SELECT t.id AS task_id, t.push AND t.state <> 101 AS push, e.at AS now
+SELECT t.id AS task_id, t.push AND t.state <> 101 AS push, e.at AS now, false AS moved
  FROM unnest($1::text[], $2::int[], $3::int[]) AS a(task_id, epoch, last)
  JOIN task t ON t.id = a.task_id AND t.epoch = a.epoch AND t.generation = a.last
  JOIN event e ON e.task_id = t.id AND e.generation = a.last
@@ -145,9 +150,11 @@ SELECT t.id, t.context_id, t.owner, t.state, t.generation, t.visible, t.version,
 
 LOCK = "SELECT id, owner, context_id, version, state, generation, epoch FROM task WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
 # Makes the queue's rows of tasks right again after their work has changed: held by what runs, else what is next waits.
+# Of a task that has ended nothing waits, although an entry may have come in too late for its end to see it.
 SETTLE = """
 WITH n AS (
  SELECT DISTINCT ON (task_id) * FROM work WHERE task_id = ANY($1::text[]) AND state < 2
+   AND task_id NOT IN (SELECT id FROM task WHERE id = ANY($1::text[]) AND ended_at IS NOT NULL)
   ORDER BY task_id, (state = 1) DESC, (state = 1 AND number < 0), number),
 p AS (SELECT task_id, min(number) AS number FROM work WHERE task_id = ANY($1::text[]) AND state = 0 AND kind = 'cancel' GROUP BY task_id),
 d AS (DELETE FROM queue WHERE task_id = ANY($1::text[]) AND NOT EXISTS (SELECT FROM n WHERE n.task_id = queue.task_id))
@@ -187,7 +194,8 @@ INSERT INTO work(task_id, number, kind, version, owner, message_id, digest, gene
  ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING number
 """
 NUMBERS = """
-SELECT coalesce(min(number), 0), coalesce(max(number), 0), coalesce(bool_or(kind = 'cancel' AND state = 0), false)
+SELECT coalesce(min(number), 0), coalesce(max(number), 0), coalesce(bool_or(kind = 'cancel' AND state = 0), false),
+  count(*) FILTER (WHERE kind = 'message' AND state = 0)
  FROM work WHERE task_id = $1
 """
 FIND_MESSAGE = """
@@ -220,11 +228,17 @@ UPDATE work w SET state = 1, worker = $1, attempt = w.attempt + 1, started = now
 RENEW = """
 INSERT INTO worker VALUES ($1, $2, now_s() + $3::float8) ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
 """
+IN_USE = """
+SELECT EXISTS (SELECT FROM worker WHERE version = $1 AND lease_until >= now_s()) OR EXISTS (SELECT FROM queue WHERE version = $1)
+"""
 RETIRE = "DELETE FROM worker WHERE id = $1"
 HELD_BY = "SELECT task_id FROM queue WHERE worker = $1"
 HELD = "SELECT t.id, t.epoch FROM queue q JOIN task t ON t.id = q.task_id WHERE q.worker = $1"
 TOUCH = "UPDATE quota SET clock = clock"
-HELD_LONG = "SELECT task_id, held < now_s() - $2::float8 AS long FROM queue WHERE worker = $1"
+HELD_LONG = """
+SELECT q.task_id, t.epoch, q.held < now_s() - $2::float8 AS long FROM queue q JOIN task t ON t.id = q.task_id
+ WHERE q.worker = $1
+"""
 LOST = """
 SELECT t.id, t.epoch, q.worker FROM queue q JOIN task t ON t.id = q.task_id
  WHERE q.worker <> '' AND NOT EXISTS (SELECT FROM worker o WHERE o.id = q.worker AND o.lease_until >= now_s())
@@ -257,7 +271,7 @@ SELECT number, kind, version, worker, attempt, accepted, started, ended, tracepa
 TAKEOVERS = "SELECT epoch, worker, at FROM takeover WHERE task_id = $1 ORDER BY epoch"
 QUEUE_STATE = """
 SELECT (SELECT coalesce(sum(delta), 0) FROM depth)::bigint, (SELECT count(*) FROM queue WHERE worker <> ''),
- (SELECT since FROM queue WHERE worker = '' ORDER BY since LIMIT 1), now_s()
+ (SELECT since FROM queue WHERE worker = '' ORDER BY since LIMIT 1), now_s(), tokens, refilled FROM quota
 """
 
 # -- upkeep
@@ -281,23 +295,27 @@ SPEND = "UPDATE quota SET tokens = tokens - $1::float8"
 
 # What an answer without a task consists of is its only event: it stays until the task goes.
 COMPACTABLE = """
-SELECT id, ended_at FROM task WHERE ended_at < now_s() - $1::float8 AND ended_at >= $2::float8 AND log_from = 1 AND state < 100
+SELECT id, ended_at, log_from, generation FROM task WHERE ended_at < now_s() - $1::float8 AND ended_at >= $2::float8 AND log_from = 1 AND state < 100
  ORDER BY ended_at LIMIT 200 FOR UPDATE SKIP LOCKED
 """
+# Spans of logs, as a log may be long: task, first generation, last.
+DELETE_EVENTS = """
+DELETE FROM event USING unnest($1::text[], $2::int[], $3::int[]) AS u(task_id, first, last)
+ WHERE event.task_id = u.task_id AND event.generation BETWEEN u.first AND u.last
+"""
 COMPACT = (
-    "DELETE FROM event WHERE task_id = ANY($1::text[])",
     "DELETE FROM step WHERE task_id = ANY($1::text[])",
     "DELETE FROM takeover WHERE task_id = ANY($1::text[])",
     "UPDATE work SET request = '' WHERE task_id = ANY($1::text[])",
     "UPDATE task SET log_from = generation + 1 WHERE id = ANY($1::text[])",
 )
 FORGETTABLE = """
-SELECT id FROM task WHERE ended_at < now_s() - $1::float8 ORDER BY ended_at LIMIT 200 FOR UPDATE SKIP LOCKED
+SELECT id, log_from, generation FROM task WHERE ended_at < now_s() - $1::float8 ORDER BY ended_at LIMIT 200 FOR UPDATE SKIP LOCKED
 """
 FORGET = (
     *(
         f"DELETE FROM {table} WHERE task_id = ANY($1::text[])"
-        for table in ("event", "step", "takeover", "snapshot", "work", "push_config", "outbox")
+        for table in ("step", "takeover", "snapshot", "work", "push_config", "outbox")
     ),
     """DELETE FROM pin USING task t WHERE t.id = ANY($1::text[]) AND pin.owner = t.owner AND pin.context_id = t.context_id
  AND NOT EXISTS (SELECT FROM task o WHERE o.owner = t.owner AND o.context_id = t.context_id AND o.id <> ALL($1::text[]))""",

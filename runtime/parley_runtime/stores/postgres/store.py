@@ -7,6 +7,7 @@ Accepting, appending, parking and loading each have a connection of their own th
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 from asyncio import Future
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ from parley_runtime.store import (
     TaskTrace,
     Work,
 )
-from parley_runtime.stores.postgres import accepting, appending, leasing, reading
+from parley_runtime.stores.postgres import accepting, appending, leasing, reading, retaining
 from parley_runtime.stores.postgres import statements as sql
 from parley_runtime.stores.postgres.connection import GONE, Pool, address_of
 from parley_runtime.stores.postgres.lane import Lane
@@ -68,7 +69,7 @@ class PostgresStore:
         self._write_at = 0.0
         self._worker = ""
         self._renewer: Renewer | None = None
-        self._known: dict[str, float] = {}
+        self._known: dict[str, tuple[int, float]] = {}
         self._upkeep: asyncio.Task[None] | None = None
         run = accepting.Accepting(lambda: self._limits).run
         a, caller = self.address, _PATIENCE_CALLER
@@ -116,9 +117,23 @@ class PostgresStore:
             raise ConfigurationError(
                 f"--store: {error}; the user must be able to create schema {self.address.schema}, or to use it"
             ) from error
-        except GONE as error:
+        except asyncpg.TooManyConnectionsError as error:
             raise ConfigurationError(
-                f"--store: there is no PostgreSQL at that address ({type(error).__name__}); is it running?"
+                f"--store: {error}; stop other processes, or raise max_connections"
+            ) from error
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            raise ConfigurationError(f"--store: {error}; name the primary, which takes writes") from error
+        except (asyncpg.ClientConfigurationError, asyncpg.UndefinedObjectError, ssl.SSLError) as error:
+            raise ConfigurationError(f"--store: {error}; check what follows the ? of the URL") from error
+        except asyncpg.LockNotAvailableError as error:
+            raise ConfigurationError(
+                f"--store: the schema {self.address.schema} cannot be brought forward beside a transaction that goes on "
+                "for long; try again when that has ended"
+            ) from error
+        except GONE as error:
+            reason = "" if isinstance(error, asyncpg.InterfaceError) else f": {error}"
+            raise ConfigurationError(
+                f"--store: there is no PostgreSQL at that address ({type(error).__name__}{reason}); is it running?"
             ) from error
         self._upkeep = asyncio.create_task(self._keep(), name="store:upkeep")
 
@@ -152,8 +167,11 @@ class PostgresStore:
         return future
 
     def _leased(self, done: "Future[Accepted]") -> None:
-        if not done.cancelled() and done.exception() is None and done.result().work is not None:
-            self._known[done.result().task_id] = time.monotonic()
+        if not done.cancelled() and done.exception() is None and (work := done.result().work) is not None:
+            self._heard_of([work])
+
+    def _heard_of(self, leased: Sequence[Work]) -> None:
+        self._known.update({work.task_id: (work.epoch, time.monotonic()) for work in leased})
 
     async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
         async with self.pool.transaction() as c:
@@ -181,8 +199,7 @@ class PostgresStore:
 
     async def take(self, worker: str, version: str, limit: int) -> Taken:
         taken = await self._take.submit(_Take(worker, version, limit))
-        for work in taken.work:
-            self._known[work.task_id] = time.monotonic()
+        self._heard_of(taken.work)
         return taken
 
     async def _taking(self, c: Any, items: "Sequence[_Take]", unsure: bool) -> Sequence[Taken]:
@@ -211,7 +228,7 @@ class PostgresStore:
     async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
         async with self.pool.session() as c:
             found = [leasing.work(row) for row in await c.fetch(sql.TAKE_EXPIRED, worker, limit)]
-        self._known.update({work.task_id: time.monotonic() for work in found})
+        self._heard_of(found)
         return found
 
     async def take_cancels(self, worker: str) -> Sequence[Work]:
@@ -221,6 +238,10 @@ class PostgresStore:
     async def held(self, worker: str) -> Mapping[str, int]:
         async with self.pool.session() as c:
             return {row["id"]: row["epoch"] for row in await c.fetch(sql.HELD, worker)}
+
+    async def in_use(self, version: str) -> bool:
+        async with self.pool.session() as c:
+            return bool(await c.fetchval(sql.IN_USE, version))
 
     def append(self, append: Append) -> "Future[Appended]":
         return self._append.submit(append)
@@ -250,6 +271,8 @@ class PostgresStore:
             return [StepRecord(*row) for row in await c.fetch(sql.STEPS, task_id, number)]
 
     async def load(self, task_id: str, owner: str | None = None) -> StoredTask | None:
+        if "\0" in task_id:  # which no text of the database can hold
+            return None
         try:
             found = await self._load.submit(task_id)
         except ValueError:
@@ -270,8 +293,10 @@ class PostgresStore:
 
     async def queue_state(self) -> QueueState:
         async with self.pool.session() as c:
-            waiting, running, oldest, now = await c.fetchrow(sql.QUEUE_STATE)
-        return QueueState(waiting, running, max(0.0, now - oldest) if oldest is not None else 0.0)
+            waiting, running, oldest, now, tokens, refilled = await c.fetchrow(sql.QUEUE_STATE)
+        limits, age = self._limits, max(0.0, now - oldest) if oldest is not None else 0.0
+        left = min(float(limits.burst), tokens + max(0.0, now - refilled) * limits.rate)
+        return QueueState(waiting, running, age, quota=left if limits.rate > 0 else None)
 
     # -- limits, retention, upkeep
 
@@ -287,17 +312,10 @@ class PostgresStore:
 
     async def retain(self, events: float, tasks: float) -> int:
         async with self.pool.transaction() as c:
-            rows = await c.fetch(sql.COMPACTABLE, events, self._compacted)
-            ids = [row["id"] for row in rows]
-            for statement in sql.COMPACT if ids else ():
-                await c.execute(statement, ids)
-        if rows:
-            self._compacted = rows[-1]["ended_at"]
+            compacted, last = await retaining.compact(c, events, self._compacted)
+        self._compacted = last
         async with self.pool.transaction() as c:
-            old = [row["id"] for row in await c.fetch(sql.FORGETTABLE, tasks)]
-            for statement in sql.FORGET if old else ():
-                await c.execute(statement, old)
-        return len(ids) + len(old)
+            return compacted + await retaining.forget(c, tasks)
 
     async def _look(self) -> None:
         async with self.pool.session() as c:
@@ -324,19 +342,27 @@ class PostgresStore:
                     await self._give_back_unheard()
             except Unavailable:
                 log.debug("the store's upkeep has to wait: it does not answer")
+            except Exception:  # without it limits are not learned, and what is counted is never folded
+                log.exception("the store's upkeep failed; it is tried again")
 
     async def _give_back_unheard(self) -> None:
         now = time.monotonic()
         async with self.pool.session() as c:
             held = {
-                row["task_id"]: row["long"] for row in await c.fetch(sql.HELD_LONG, self._worker, _UNHEARD)
+                task_id: (epoch, long)
+                for task_id, epoch, long in await c.fetch(sql.HELD_LONG, self._worker, _UNHEARD)
             }
-            unheard = [task_id for task_id, long in held.items() if long and task_id not in self._known]
+            # By the epoch: a task that this worker ran before may be leased to it again without its knowing.
+            unheard = [
+                task_id
+                for task_id, (epoch, long) in held.items()
+                if long and self._known.get(task_id, (0, 0.0))[0] != epoch
+            ]
         if unheard:
             log.warning("giving back %d tasks that were leased to this worker unheard", len(unheard))
             async with self.pool.transaction() as c:
                 await leasing.free(c, unheard, self._worker)
-        for task_id in [t for t, at in self._known.items() if t not in held and now - at > _UNHEARD]:
+        for task_id in [t for t, (_, at) in self._known.items() if t not in held and now - at > _UNHEARD]:
             del self._known[task_id]
 
 
