@@ -38,6 +38,8 @@ from parley_runtime.worker import Worker
 
 log = logging.getLogger(__name__)
 
+_TAKING_DOWN = 5.0
+
 
 class AgentHost:
     """A durable A2A server around an executor. `await host.run()` serves until a signal; or mount `host.app`
@@ -204,7 +206,18 @@ class AgentHost:
         self._end_streams()
         if self.worker is not None:
             await self.worker.drain(self.settings.drain)
+            await self._take_down()
         self._end_streams()
+
+    async def _take_down(self) -> None:
+        """The last worker of a version that has no work left takes down what the queue had for it."""
+        version = self.card.version
+        try:
+            async with asyncio.timeout(_TAKING_DOWN):
+                if not await self.store.in_use(version):
+                    await self.engines.queue.remove(version)
+        except (ParleyError, TimeoutError) as error:
+            log.info("what the queue has for version %s stays: %s", version, error or "no answer in time")
 
     def _end_streams(self) -> None:
         self._inner.end_streams()

@@ -38,5 +38,9 @@ class Queue(Protocol):
     def nothing(self) -> None:
         """The worker looked and there was no more to take."""
 
+    async def remove(self, version: str) -> None:
+        """Take down what was put up for a version that has no worker and no work. (Who announces work of it again puts
+        it up again.) Raises parley_core's ParleyError when that cannot be done now; then it stays."""
+
     def status(self) -> str:
         """ "" while all is well; else what is slower now, and why, in words for an operator."""

@@ -256,3 +256,13 @@ async def test_a_task_takes_a_bounded_number_of_push_configurations(stores: tupl
     config.id = "one more"
     with pytest.raises(TooManyConfigs):
         await stores[0].accept(message(follow_up=True, message_id="last", push=config.SerializeToString()))
+
+
+async def test_a_version_is_in_use_while_it_has_a_worker_or_work(stores: tuple[Store, Store]) -> None:
+    await stores[0].accept(message())
+    assert await stores[1].in_use("1")
+    [work] = await take(stores[0])
+    await stores[0].append(append(work, 1, COMPLETED, ends=True))
+    assert await stores[1].in_use("1")
+    await stores[0].retire_worker("w")
+    assert not await stores[1].in_use("1")

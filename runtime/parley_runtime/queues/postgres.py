@@ -45,6 +45,9 @@ class PostgresQueue:
     def nothing(self) -> None:
         """Nothing is leased but in the store."""
 
+    async def remove(self, version: str) -> None:
+        """Nothing was put up."""
+
     def status(self) -> str:
         return (
             "" if self._listener.connected else "notifications are not heard; work is looked for every second"

@@ -82,10 +82,8 @@ class RocketQueue:
         await self._connection.close()
         await self._fallback.close()
 
-    async def remove(self, version: str | None = None) -> None:
-        """Remove the topic and group of a version (this one's, if none is named) that is drained and has no open work.
-        Raises RocketAway, RocketError. Whoever announces work of it again makes them again."""
-        version = version or self._version
+    async def remove(self, version: str) -> None:
+        """See Queue.remove: the topic and group of a version. Raises RocketAway, RocketError."""
         self._made.discard(version)
         name = names.work(self._agent, version)
         await self._admin.remove([name], [name])

@@ -38,6 +38,9 @@ class SqliteQueue:
     def nothing(self) -> None:
         """Nothing is leased but in the store."""
 
+    async def remove(self, version: str) -> None:
+        """Nothing was put up."""
+
     def status(self) -> str:
         return ""
 

@@ -103,7 +103,7 @@ async def queues(address: RocketAddress, agent: str, lone: Lone) -> AsyncIterato
         await queue.open()
     await until(lambda: not any(queue.status() for queue in made), within=30)
     yield made
-    await made[0].remove()
+    await made[0].remove("1")
     for queue in made:
         await queue.close()
 

@@ -70,6 +70,8 @@ BY_PRIORITY = "SELECT priority, entries FROM waiting WHERE entries > 0"
 REGISTER = (
     "INSERT INTO worker VALUES(?, ?, ?) ON CONFLICT(id) DO UPDATE SET lease_until = excluded.lease_until"
 )
+IN_USE = """SELECT EXISTS(SELECT 1 FROM worker WHERE version = :version AND lease_until >= :now)
+ OR EXISTS(SELECT 1 FROM work WHERE state < 2 AND version = :version)"""
 RETIRE = "DELETE FROM worker WHERE id = ?"
 RELEASE = """UPDATE work SET state = -1, worker = '', attempt = attempt - 1, started = NULL
  WHERE state = 1 AND worker = ? RETURNING task_id"""

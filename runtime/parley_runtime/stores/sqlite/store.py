@@ -176,6 +176,10 @@ class SqliteStore:
     async def held(self, worker: str) -> Mapping[str, int]:
         return dict(await self.read(lambda c: c.execute(sql.HELD, (worker,)).fetchall()))
 
+    async def in_use(self, version: str) -> bool:
+        row = {"version": version, "now": time.time()}
+        return bool((await self.read(lambda c: c.execute(sql.IN_USE, row).fetchone()))[0])
+
     def append(self, append: Append) -> "Future[Appended]":
         return self.write(lambda c: writing.append(c, append, time.time()))
 
