@@ -16,6 +16,7 @@ from engines.errors import EngineError
 from engines.postgres import Postgres, binaries
 from engines.rocketmq import PARTS, RocketMQ
 from engines.s3 import S3
+from parley_core.bloblinks import load_key
 
 BUCKET = "parley"
 
@@ -38,6 +39,7 @@ class Engines:
         self.postgres = Postgres(place, port=15432)
         self.rocketmq = RocketMQ(place, port=18081)
         self.s3 = S3(place, port=19000)
+        self._blob_key = place / "blob.key"
 
     def fetch(self, name: str) -> None:
         """Have all there that a start needs. Raises EngineError for what is to be installed first."""
@@ -76,7 +78,14 @@ class Engines:
             return {"PARLEY_STORE": self.postgres.dsn}
         if name == "rocketmq":
             return {"PARLEY_QUEUE": self.rocketmq.url, "PARLEY_BUS": self.rocketmq.url}
-        return {"PARLEY_BLOBS": self.s3.url(BUCKET), **self.s3.environment}
+        load_key(
+            self._blob_key
+        )  # made when it is not there: all hosts sign with one, wherever they are started
+        return {
+            "PARLEY_BLOBS": self.s3.url(BUCKET),
+            "PARLEY_BLOB_KEY_FILE": str(self._blob_key),
+            **self.s3.environment,
+        }
 
 
 def main(arguments: list[str]) -> int:
