@@ -127,13 +127,13 @@ def settings(kind: type[BaseSettings], *, without: type[BaseSettings] | None = N
             continue
         alias = getattr(field.validation_alias, "choices", [f"{prefix}{name.upper()}"])[-1]
         lines.append(
-            f"| `{name}` | `{alias}` | {_default(field.default)} | {_cell(told[name])}{_bounds(field.metadata)} |"
+            f"| `{name}` | `{alias}` | {_default(field.get_default(call_default_factory=True))} | {_cell(told[name])}{_bounds(field.metadata)} |"
         )
     return "\n".join(lines)
 
 
 def _default(value: object) -> str:
-    if value is None or value in ("", ()):
+    if value is None or value in ("", (), {}):
         return ""
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`"
