@@ -78,9 +78,7 @@ class Engines:
             return {"PARLEY_STORE": self.postgres.dsn}
         if name == "rocketmq":
             return {"PARLEY_QUEUE": self.rocketmq.url, "PARLEY_BUS": self.rocketmq.url}
-        load_key(
-            self._blob_key
-        )  # made when it is not there: all hosts sign with one, wherever they are started
+        load_key(self._blob_key)  # makes it when it is not there
         return {
             "PARLEY_BLOBS": self.s3.url(BUCKET),
             "PARLEY_BLOB_KEY_FILE": str(self._blob_key),
