@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from parley_runtime.store import Limits, NewMessage
+from parley_runtime.stores.postgres import PostgresStore
+from parley_runtime.stores.postgres.migrate import schemas
 from parley_runtime.stores.sqlite import SqliteStore
 
 PARLEY = str(Path(sys.executable).with_name("parley"))
@@ -88,3 +90,23 @@ async def test_what_cannot_be_is_refused_in_a_line(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_a_name_that_no_agent_has_is_refused_and_makes_nothing(
+    postgres_dsn: str, tmp_path: Path
+) -> None:
+    store = PostgresStore(postgres_dsn, "chapters")
+    await store.open()
+    await store.close()
+    mistyped = await run(tmp_path, "limits", "chapterz", "--store", postgres_dsn, "--rate", "2")
+    assert mistyped.returncode == 2
+    assert "there is no agent 'chapterz' in this store; there are: chapters" in mistyped.stderr
+    assert await schemas(postgres_dsn) == ["parley_chapters"]
+    known = await run(tmp_path, "limits", "chapters", "--store", postgres_dsn, "--rate", "2")
+    assert known.returncode == 0, known.stderr
+
+
+async def test_a_database_that_is_away_is_told_as_such(tmp_path: Path) -> None:
+    done = await run(tmp_path, "limits", "coder", "--store", "postgresql://u:p@127.0.0.1:1/d")
+    assert done.returncode != 0
+    assert "there is no PostgreSQL at that address" in done.stderr

@@ -89,6 +89,8 @@ async def _limits(
         raise Misuse("name the agent too: in this store each has a schema of its own")
     if address.startswith("sqlite:") and not sqlite_path(address).is_file():
         raise Misuse(f"there is no store at {address}; it comes into being when its agent is first started")
+    if not address.startswith("sqlite:"):
+        await _see_that_it_is_there(address, agent)
     settings = HostSettings(store=address, queue="", bus="")
     store = engines_for(settings, agent, version="", host="limits").store
     await store.open()
@@ -104,6 +106,25 @@ async def _limits(
         return now, await store.queue_state()
     finally:
         await store.close()
+
+
+async def _see_that_it_is_there(address: str, agent: str) -> None:
+    """Raise Misuse when the agent has no schema yet, as opening its store would make one. What is wrong with the database
+    is for the store to tell."""
+    from parley_core.errors import Unavailable
+    from parley_runtime.stores.postgres.connection import address_of
+    from parley_runtime.stores.postgres.migrate import schemas
+
+    wanted = address_of(address, agent)
+    try:
+        found = await schemas(wanted.dsn)
+    except Unavailable:
+        return
+    if wanted.schema not in found:
+        names = ", ".join(one.removeprefix("parley_") for one in found if one.startswith("parley_"))
+        known = f"there are: {names}" if names else "an agent comes into being when its first host starts"
+        what = f"agent {agent!r}" if "schema=" not in address else f"schema {wanted.schema!r}"
+        raise Misuse(f"there is no {what} in this store; {known}")
 
 
 def _json(now: "Limits", state: "QueueState") -> dict[str, Any]:

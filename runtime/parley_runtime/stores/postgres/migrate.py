@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from parley_core.errors import ConfigurationError
+from parley_runtime.stores.postgres.connection import away
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,23 @@ async def migrate(dsn: str, schema: str, revision: str = HEAD) -> None:
         log.info("schema %s brought from revision %s to %s", schema, found or "none", revision)
     finally:
         await connection.close()
+
+
+async def schemas(dsn: str) -> list[str]:
+    """The schemas of the database at `dsn` that were ever migrated, in order. Raises Unavailable when it cannot be asked."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=10)
+        try:
+            rows = await connection.fetch(
+                "SELECT nspname AS name FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+                "WHERE relname = 'alembic_version' AND relkind = 'r' ORDER BY 1",
+                timeout=10,
+            )
+        finally:
+            await connection.close(timeout=5)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise away(error) from error
+    return [row["name"] for row in rows]
 
 
 async def _revision(connection: Any, schema: str) -> str:
