@@ -13,6 +13,9 @@ TAKEOVERS = Counter("parley_lease_takeovers", "Executions begun again after thei
 QUEUE_DEPTH = Gauge("parley_queue_depth", "Work that nobody has taken", ["agent"])
 QUEUE_AGE = Gauge("parley_queue_oldest_seconds", "Age of the oldest work that nobody has taken", ["agent"])
 RUNNING = Gauge("parley_tasks_running", "Work under a lease", ["agent"])
+STORE_UP = Gauge(
+    "parley_store_up", "1 while the store answers; what it alone knows is NaN meanwhile", ["agent"]
+)
 WAITING = Gauge("parley_queue_waiting", "Work that nobody has taken, by priority", ["agent", "priority"])
 QUOTA = Gauge("parley_quota_left", "Executions that the quota allows now (NaN: there is no quota)", ["agent"])
 REFUSED = Counter("parley_messages_refused", "Messages refused because the backlog was full", ["agent"])

@@ -57,6 +57,7 @@ class Sweeper:
         self._pushed = pushed
         self._last = 0.0
         self._hold = 0
+        self._away = False
         self._retain_at = time.monotonic() + random.uniform(0, _RETAIN)  # not all processes at once
 
     async def run(self) -> None:
@@ -71,8 +72,14 @@ class Sweeper:
                 await self._expire()
                 await self._measure()
                 await self._let_go()
+                if self._away:
+                    log.info("the store is back; sweeping again")
+                self._away = False
             except Unavailable as error:
-                log.warning("cannot sweep: %s", error)
+                if not self._away:
+                    log.warning("cannot sweep: %s", error)
+                    self._unknown()
+                self._away = True
             await asyncio.sleep(self._interval)
 
     async def _expire(self) -> None:
@@ -93,8 +100,17 @@ class Sweeper:
         metrics.QUEUE_AGE.labels(self._agent).set(state.oldest)
         metrics.RUNNING.labels(self._agent).set(state.running)
         metrics.QUOTA.labels(self._agent).set(math.nan if state.quota is None else state.quota)
+        metrics.STORE_UP.labels(self._agent).set(1)
         for priority in range(LOWEST, HIGHEST + 1):
             metrics.WAITING.labels(self._agent, priority).set(state.by_priority.get(priority, 0))
+
+    def _unknown(self) -> None:
+        """What the store cannot be asked for is not to look like what it last said."""
+        metrics.STORE_UP.labels(self._agent).set(0)
+        for gauge in (metrics.QUEUE_DEPTH, metrics.QUEUE_AGE, metrics.RUNNING, metrics.QUOTA):
+            gauge.labels(self._agent).set(math.nan)
+        for priority in range(LOWEST, HIGHEST + 1):
+            metrics.WAITING.labels(self._agent, priority).set(math.nan)
 
     async def _let_go(self) -> None:
         if time.monotonic() >= self._retain_at and not await self._store.retain(*self._retain):

@@ -321,3 +321,18 @@ async def test_the_state_of_the_queue_is_told(stores: Stores) -> None:
     state = await stores[1].queue_state()
     assert (state.waiting, state.running) == (3, 1)
     assert state.oldest >= 0
+
+
+async def test_the_state_of_the_queue_is_told_by_priority(stores: Stores) -> None:
+    await stores[0].accept(message("a", priority=HIGHEST))
+    await fill(stores[0], "b", 3)
+    await take(stores[0], limit=1)
+    state = await stores[1].queue_state()
+    assert (state.waiting, state.running) == (3, 1)
+    assert state.oldest >= 0
+    assert dict(state.by_priority) == {NORMAL: 3}
+    assert state.quota is None
+    await set_limits(stores, Limits(rate=0.001, burst=4))
+    quota = (await stores[1].queue_state()).quota
+    assert quota is not None
+    assert 3.9 <= quota <= 4.1

@@ -39,21 +39,6 @@ async def test_nothing_waits_for_the_quota_when_nothing_waits_at_all(stores: Sto
     assert (await stores[0].take("w", "1", 10)).wait == 0
 
 
-async def test_the_state_of_the_queue_is_told_by_priority(stores: Stores) -> None:
-    await stores[0].accept(message("a", priority=HIGHEST))
-    await fill(stores[0], "b", 3)
-    await take(stores[0], limit=1)
-    state = await stores[1].queue_state()
-    assert (state.waiting, state.running) == (3, 1)
-    assert state.oldest >= 0
-    assert dict(state.by_priority) == {NORMAL: 3}
-    assert state.quota is None
-    await set_limits(stores, Limits(rate=0.001, burst=4))
-    quota = (await stores[1].queue_state()).quota
-    assert quota is not None
-    assert 3.9 <= quota <= 4.1
-
-
 async def test_what_is_counted_as_waiting_is_what_waits(stores: Stores, database: Database) -> None:
     """The count is kept beside the entries; it must follow whatever becomes of them."""
     store, file = stores[0], sqlite3.connect(database.url.removeprefix("sqlite:///"))

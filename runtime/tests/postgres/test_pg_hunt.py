@@ -1,6 +1,7 @@
 """What commits between a statement's sight and its locks, what a failover leaves behind, and limits that cannot be kept."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -126,6 +127,12 @@ async def test_a_database_that_takes_no_writes_for_a_while_is_one_that_is_away(
 def _read_only(server: Any, value: str) -> None:
     server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     server.execute("SELECT pg_reload_conf()")
+    until = time.monotonic() + 10
+    while (
+        server.execute("SHOW default_transaction_read_only").strip() != value
+    ):  # told to all sessions, in a moment
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 async def test_a_server_without_a_free_connection_is_named_as_such(own_postgres: Callable[..., Any]) -> None:

@@ -73,18 +73,15 @@ class Accepting:
         rows = [
             (*_row(r.message, limits), bool(taking and r.take_as and _in_time(r.message))) for r in requests
         ]
-        found = await c.fetch(sql.ACCEPT, *map(list, zip(*rows, strict=True)), taking, limits.backlog)
-        by_number = {row["n"]: row for row in found}
-        outcomes: list[Outcome] = []
-        for n, request in enumerate(requests, 1):
-            row, message = by_number.get(n), request.message
-            if row is None:
-                outcomes.append(None if by_number[0]["room"] else full(limits))
-            elif row["at_version"] is None:
-                outcomes.append(_repeated(row, message))
-            else:
-                outcomes.append(_accepted(row, message))
-        return outcomes
+        named = any(r.message.context_id for r in requests)
+        shown = any(r.message.first for r in requests)
+        statement = sql.ACCEPT[named, shown]
+        found = await c.fetch(statement, *map(list, zip(*rows, strict=True)), taking, limits.backlog)
+        made = {row["n"]: row for row in found}
+        return [
+            _accepted(made[n], request.message) if n in made else await _not_made(c, request.message, limits)
+            for n, request in enumerate(requests, 1)
+        ]
 
     async def _follow_up(self, c: Any, m: NewMessage, limits: Limits) -> Outcome:
         async with c.transaction():
@@ -122,6 +119,15 @@ class Accepting:
                 return None  # the same message, at the same moment, for another task
             await c.fetch(sql.SETTLE, [m.task_id])
             return Accepted(m.task_id, head["context_id"], head["generation"], number, False)
+
+
+async def _not_made(c: Any, m: NewMessage, limits: Limits) -> Outcome:
+    known = await c.fetchrow(sql.FIND_MESSAGE, m.owner, m.message_id)
+    if known is not None:
+        return _repeated(known, m)
+    if limits.backlog and await c.fetchval(sql.WAITING) >= limits.backlog:
+        return full(limits)
+    return None
 
 
 def cost(m: NewMessage, limits: Limits) -> float:

@@ -6,43 +6,37 @@ rows, skip what is locked. So no two statements wait for each other.
 
 ENDED = "(3, 4, 5, 7, 100, 101)"
 
-# $1 … $19 are columns of the messages, $20 the worker that takes what it may, $21 the limit of the backlog (0: none).
-# A message that is in neither half of the answer was refused for the backlog, or came in at the same time elsewhere.
-ACCEPT = """
+
+def accept(*, named: bool, shown: bool) -> str:
+    """The statement that accepts new tasks; narrower, and so quicker to start, when no message names a context (`named`)
+    or none is shown at once (`shown`).
+
+    $1 … $19 are columns of the messages, $20 the worker that takes what it may, $21 the limit of the backlog (0: none).
+    A message that is not in the answer was accepted before, or comes in at this moment elsewhere, or finds the backlog full.
+    """
+    return f"""
 WITH i AS (
  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bytea[],
   $9::text[], $10::text[], $11::smallint[], $12::float8[], $13::float8[], $14::smallint[], $15::float8[], $16::bytea[],
   $17::bytea[], $18::bytea[], $19::bool[]) WITH ORDINALITY
   AS u(task_id, owner, message_id, digest, named, context_id, version, request, traceparent, tenant, priority, cost,
-   expires_in, state, status_at, body, message, snapshot, wanted, n)),
-known AS (
- SELECT i.n, w.task_id, t.context_id, w.generation, w.number, w.digest FROM i
-  JOIN work w ON w.owner = i.owner AND w.message_id = i.message_id AND w.message_id <> '' JOIN task t ON t.id = w.task_id),
-room AS (SELECT $21::bigint = 0 OR (SELECT coalesce(sum(delta), 0) FROM depth) < $21::bigint AS is_left),
-seen AS (
- SELECT i.*, CASE WHEN i.named <> '' THEN coalesce(
-   (SELECT p.version FROM pin p WHERE p.owner = i.owner AND p.context_id = i.named),
-   (SELECT t.version FROM task t WHERE t.owner = i.owner AND t.context_id = i.named LIMIT 1)) END AS pinned
-  FROM i WHERE (SELECT is_left FROM room) AND NOT EXISTS (SELECT FROM known k WHERE k.n = i.n)),
-pins AS (
- INSERT INTO pin SELECT DISTINCT ON (owner, named) owner, named, version FROM seen
-  WHERE named <> '' AND pinned IS NULL ORDER BY owner, named, n
-  ON CONFLICT (owner, context_id) DO UPDATE SET version = pin.version RETURNING owner, context_id, version),
-f AS (
- SELECT s.*, coalesce(s.pinned, p.version, s.version) AS at_version,
-   s.wanted AND coalesce(s.pinned, p.version, s.version) = s.version AS taken
-  FROM seen s LEFT JOIN pins p ON p.owner = s.owner AND p.context_id = s.named),
+   expires_in, state, status_at, body, message, snapshot, wanted, n)
+  WHERE $21::bigint = 0 OR (SELECT coalesce(sum(delta), 0) FROM depth) < $21::bigint),
+{_PINNED if named else _UNPINNED}
 head AS (
  SELECT v.at_version, v.priority, coalesce(
    (SELECT q.rank FROM queue q WHERE q.worker = '' AND q.version = v.at_version AND q.priority = v.priority
      ORDER BY q.rank LIMIT 1), (SELECT clock FROM quota)) AS rank
   FROM (SELECT DISTINCT at_version, priority FROM f) v),
 share AS (
- SELECT t.tenant, (SELECT w.rank FROM work w WHERE w.tenant = t.tenant ORDER BY w.rank DESC LIMIT 1) AS rank
-  FROM (SELECT DISTINCT tenant FROM f) t),
+ SELECT t.tenant, t.priority,
+   (SELECT w.rank FROM work w WHERE w.tenant = t.tenant AND w.priority = t.priority ORDER BY w.rank DESC LIMIT 1) AS rank
+  FROM (SELECT DISTINCT tenant, priority FROM f) t),
 ranked AS (
- SELECT f.*, greatest(h.rank, s.rank + f.cost) + sum(f.cost) OVER (PARTITION BY f.tenant ORDER BY f.n) - f.cost AS rank
-  FROM f JOIN head h ON h.at_version = f.at_version AND h.priority = f.priority JOIN share s ON s.tenant = f.tenant),
+ SELECT f.*, greatest(h.rank, s.rank + f.cost)
+   + sum(f.cost) OVER (PARTITION BY f.tenant, f.priority ORDER BY f.n) - f.cost AS rank
+  FROM f JOIN head h ON h.at_version = f.at_version AND h.priority = f.priority
+  JOIN share s ON s.tenant = f.tenant AND s.priority = f.priority),
 entry AS (
  INSERT INTO work(task_id, number, kind, state, version, owner, message_id, digest, generation, worker, attempt, priority,
    tenant, rank, request, traceparent, accepted, expires, started)
@@ -55,18 +49,40 @@ tasks AS (
  INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, status_at)
   SELECT task_id, owner, context_id, at_version, coalesce(state, 0), CASE WHEN state IS NULL THEN 0 ELSE 1 END,
    CASE WHEN taken THEN 1 ELSE 0 END, state IS NOT NULL, coalesce(status_at, now_s()) FROM made),
+{_SHOWN if shown else ""}
 queued AS (
  INSERT INTO queue(task_id, number, version, priority, rank, since, expires, worker, held)
   SELECT task_id, 1, at_version, priority, rank, now_s(), now_s() + expires_in,
-   CASE WHEN taken THEN $20::text ELSE '' END, CASE WHEN taken THEN now_s() ELSE 0 END FROM made),
+   CASE WHEN taken THEN $20::text ELSE '' END, CASE WHEN taken THEN now_s() ELSE 0 END FROM made)
+SELECT n, task_id, context_id, CASE WHEN state IS NULL THEN 0 ELSE 1 END AS generation, at_version, taken, now_s() AS now
+ FROM made
+"""
+
+
+_UNPINNED = "f AS (SELECT i.*, i.version AS at_version, i.wanted AS taken FROM i),"
+_PINNED = """
+seen AS (
+ SELECT i.*, CASE WHEN i.named <> '' THEN coalesce(
+   (SELECT p.version FROM pin p WHERE p.owner = i.owner AND p.context_id = i.named),
+   (SELECT t.version FROM task t WHERE t.owner = i.owner AND t.context_id = i.named LIMIT 1)) END AS pinned FROM i),
+pins AS (
+ INSERT INTO pin SELECT DISTINCT ON (owner, named) owner, named, version FROM seen
+  WHERE named <> '' AND pinned IS NULL ORDER BY owner, named, n
+  ON CONFLICT (owner, context_id) DO UPDATE SET version = pin.version RETURNING owner, context_id, version),
+f AS (
+ SELECT s.*, coalesce(s.pinned, p.version, s.version) AS at_version,
+   s.wanted AND coalesce(s.pinned, p.version, s.version) = s.version AS taken
+  FROM seen s LEFT JOIN pins p ON p.owner = s.owner AND p.context_id = s.named),
+"""
+_SHOWN = """
 events AS (
  INSERT INTO event SELECT task_id, 1, 1, state, now_s(), body, message FROM made WHERE state IS NOT NULL),
-snapshots AS (INSERT INTO snapshot SELECT task_id, 1, snapshot FROM made WHERE state IS NOT NULL)
-SELECT n, task_id, context_id, CASE WHEN state IS NULL THEN 0 ELSE 1 END AS generation, 1 AS number, NULL::bytea AS digest,
-  at_version, taken, now_s() AS now, true AS room FROM made
-UNION ALL SELECT n, task_id, context_id, generation, number, digest, NULL, false, 0, true FROM known
-UNION ALL SELECT 0, '', '', 0, 0, NULL, NULL, false, 0, (SELECT is_left FROM room)
+snapshots AS (INSERT INTO snapshot SELECT task_id, 1, snapshot FROM made WHERE state IS NOT NULL),
 """
+
+ACCEPT = {
+    (named, shown): accept(named=named, shown=shown) for named in (False, True) for shown in (False, True)
+}
 
 # $1 worker, $2 version, $3 how many.
 TAKE = """
@@ -189,7 +205,7 @@ INSERT INTO work(task_id, number, kind, version, owner, message_id, digest, gene
  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, greatest(
    coalesce((SELECT q.rank FROM queue q WHERE q.worker = '' AND q.version = $4 AND q.priority = $9 ORDER BY q.rank LIMIT 1),
     (SELECT clock FROM quota)),
-   (SELECT w.rank FROM work w WHERE w.tenant = $10 ORDER BY w.rank DESC LIMIT 1) + $11::float8),
+   (SELECT w.rank FROM work w WHERE w.tenant = $10 AND w.priority = $9 ORDER BY w.rank DESC LIMIT 1) + $11::float8),
   $12, $13, now_s(), now_s() + $14::float8
  ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING number
 """
@@ -270,15 +286,16 @@ SELECT number, kind, version, worker, attempt, accepted, started, ended, tracepa
 """
 TAKEOVERS = "SELECT epoch, worker, at FROM takeover WHERE task_id = $1 ORDER BY epoch"
 QUEUE_STATE = """
-SELECT (SELECT coalesce(sum(delta), 0) FROM depth)::bigint, (SELECT count(*) FROM queue WHERE worker <> ''),
+SELECT (SELECT coalesce(jsonb_object_agg(priority, n), '{}') FROM (SELECT priority, sum(delta) n FROM depth GROUP BY priority) d
+  WHERE n <> 0), (SELECT count(*) FROM queue WHERE worker <> ''),
  (SELECT since FROM queue WHERE worker = '' ORDER BY since LIMIT 1), now_s(), tokens, refilled FROM quota
 """
 
 # -- upkeep
 
 FOLD = """
-WITH d AS (DELETE FROM depth WHERE ctid = ANY(ARRAY(SELECT ctid FROM depth LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING version, delta)
-INSERT INTO depth SELECT version, sum(delta) FROM d GROUP BY version HAVING sum(delta) <> 0
+WITH d AS (DELETE FROM depth WHERE ctid = ANY(ARRAY(SELECT ctid FROM depth LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING version, priority, delta)
+INSERT INTO depth SELECT version, priority, sum(delta) FROM d GROUP BY version, priority HAVING sum(delta) <> 0
 """
 ORPHANS = """
 SELECT version FROM depth GROUP BY version HAVING sum(delta) > 0

@@ -73,6 +73,10 @@ class PostgresStore:
         self._upkeep: asyncio.Task[None] | None = None
         run = accepting.Accepting(lambda: self._limits).run
         a, caller = self.address, _PATIENCE_CALLER
+        # Follow-ups, each of which takes several round trips, are not to hold up new tasks.
+        self._follow: Lane[accepting.Request, Accepted] = Lane(
+            a, "follow-up", run, key=lambda r: r.key, patience=caller
+        )
         self._accept: Lane[accepting.Request, Accepted] = Lane(
             a, "accept", run, key=lambda r: r.key, patience=caller
         )  # type: ignore[arg-type]
@@ -96,6 +100,7 @@ class PostgresStore:
         )
         self._lanes: Sequence[Lane[Any, Any]] = (
             self._accept,
+            self._follow,
             self._append,
             self._finish,
             self._load,
@@ -161,7 +166,8 @@ class PostgresStore:
     # -- accepting
 
     def accept(self, message: NewMessage, *, take_as: str = "") -> "Future[Accepted]":
-        future = self._accept.submit(accepting.Request(message, take_as))
+        lane = self._follow if message.follow_up else self._accept
+        future = lane.submit(accepting.Request(message, take_as))
         if take_as:
             future.add_done_callback(self._leased)
         return future
@@ -293,10 +299,12 @@ class PostgresStore:
 
     async def queue_state(self) -> QueueState:
         async with self.pool.session() as c:
-            waiting, running, oldest, now, tokens, refilled = await c.fetchrow(sql.QUEUE_STATE)
+            counts, running, oldest, now, tokens, refilled = await c.fetchrow(sql.QUEUE_STATE)
+        waiting = {int(priority): count for priority, count in orjson.loads(counts).items()}
         limits, age = self._limits, max(0.0, now - oldest) if oldest is not None else 0.0
         left = min(float(limits.burst), tokens + max(0.0, now - refilled) * limits.rate)
-        return QueueState(waiting, running, age, quota=left if limits.rate > 0 else None)
+        quota = left if limits.rate > 0 else None
+        return QueueState(sum(waiting.values()), running, age, waiting, quota)
 
     # -- limits, retention, upkeep
 

@@ -69,7 +69,7 @@ CREATE TABLE work(
   PRIMARY KEY(task_id, number)
 ) WITH (fillfactor = 75);
 CREATE UNIQUE INDEX work_message ON work(owner, message_id) WHERE message_id <> '';
-CREATE INDEX work_rank ON work(tenant, rank);
+CREATE INDEX work_rank ON work(tenant, priority, rank);
 CREATE TABLE queue(
   task_id text PRIMARY KEY,
   number integer NOT NULL,
@@ -88,6 +88,7 @@ CREATE INDEX queue_held ON queue(worker) WHERE worker <> '';
 CREATE INDEX queue_expires ON queue(expires) WHERE worker = '' AND expires IS NOT NULL;
 CREATE TABLE depth(
   version text NOT NULL,
+  priority smallint NOT NULL,
   delta bigint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 CREATE TABLE worker(
@@ -154,21 +155,22 @@ CREATE FUNCTION now_s() RETURNS double precision LANGUAGE sql STABLE AS
 """,
     """
 CREATE FUNCTION queue_grew() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
- INSERT INTO depth SELECT version, count(*) FROM new WHERE worker = '' GROUP BY version;
+ INSERT INTO depth SELECT version, priority, count(*) FROM new WHERE worker = '' GROUP BY version, priority;
  RETURN NULL;
 END $$
 """,
     """
 CREATE FUNCTION queue_shrank() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
- INSERT INTO depth SELECT version, -count(*) FROM old WHERE worker = '' GROUP BY version;
+ INSERT INTO depth SELECT version, priority, -count(*) FROM old WHERE worker = '' GROUP BY version, priority;
  RETURN NULL;
 END $$
 """,
     """
 CREATE FUNCTION queue_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
- INSERT INTO depth SELECT version, sum(n) FROM (
-  SELECT version, count(*) n FROM new WHERE worker = '' GROUP BY version
-  UNION ALL SELECT version, -count(*) FROM old WHERE worker = '' GROUP BY version) x GROUP BY version HAVING sum(n) <> 0;
+ INSERT INTO depth SELECT version, priority, sum(n) FROM (
+  SELECT version, priority, count(*) n FROM new WHERE worker = '' GROUP BY version, priority
+  UNION ALL SELECT version, priority, -count(*) FROM old WHERE worker = '' GROUP BY version, priority) x
+  GROUP BY version, priority HAVING sum(n) <> 0;
  RETURN NULL;
 END $$
 """,
