@@ -60,6 +60,12 @@ def test_large_payloads_travel_as_their_page_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
+@pytest.mark.timeout(100)
+def test_a_quota_holds_as_the_scheduling_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "scheduling.md", folder, seconds=80)
+    assert litter(folder) == set()
+
+
 @pytest.mark.timeout(200)
 def test_fronts_and_workers_go_as_the_cluster_page_says(folder: Path, postgres_dsn: str) -> None:
     follow(PROJECT / "docs" / "cluster.md", folder, seconds=180, settings={"PARLEY_STORE": postgres_dsn})
