@@ -68,7 +68,7 @@ def started(
         yield start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def running(started: Started) -> dict[str, Agent]:
     """All agents on SQLite."""
     return started("sqlite")
