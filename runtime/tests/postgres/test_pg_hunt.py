@@ -65,7 +65,7 @@ async def test_a_follow_up_and_its_push_that_commit_while_the_end_waits_for_them
     transaction = beside.transaction()
     await transaction.start()
     accept = accepting.Accepting(Limits)
-    await accept.run(beside, [accepting.Request(follow_up, "")], False)
+    await accept.follow_ups(beside, [accepting.Request(follow_up, "")], False)
     end = store.append(append(work, 2, COMPLETED, ends=True))
     await _blocked(beside)
     await transaction.commit()

@@ -25,6 +25,8 @@ async def test_processes_that_start_at_once_migrate_once(postgres_dsn: str) -> N
     for store in stores:
         await store.ping()
     await asyncio.gather(*(store.close() for store in stores))
+    revisions = "SELECT string_agg(version_num, ',') FROM parley_one.alembic_version"
+    assert await _fetch(postgres_dsn, revisions) == migrations.HEAD
 
 
 async def test_agents_share_a_database_and_nothing_in_it(postgres_dsn: str) -> None:

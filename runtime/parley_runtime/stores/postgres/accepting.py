@@ -40,32 +40,31 @@ class Request:
 
 
 class Accepting:
-    """What the accepting lane does. `limits` gives the agent's limits as they are now."""
+    """What the two accepting lanes do. `limits` gives the agent's limits as they are now.
+
+    An earlier try that may have been committed (`unsure`) changes nothing: what was accepted before is found by its
+    messageId; work that it leased to a worker which never heard is found by the store's upkeep.
+    """
 
     def __init__(self, limits: Callable[[], Limits]) -> None:
         self._limits = limits
 
-    async def run(self, c: Any, requests: Sequence[Request], unsure: bool) -> Sequence[Outcome]:
-        """Accept all of them; None for one that came in at the same moment elsewhere. (`unsure` changes nothing: what
-        was accepted before is found by its messageId; work that it leased to a worker which never heard is found by
-        the store's upkeep.)"""
+    async def new(self, c: Any, requests: Sequence[Request], unsure: bool) -> Sequence[Outcome]:
+        """Accept messages that begin tasks; None for one that came in at the same moment elsewhere."""
         limits = self._limits()
-        outcomes: dict[int, Outcome] = {}
-        new = [(n, r) for n, r in enumerate(requests) if not r.message.follow_up]
-        if new:
-            if any(r.message.push for _, r in new):
-                async with c.transaction():
-                    found = await self._new(c, [r for _, r in new], limits)
-                    for (_, r), outcome in zip(new, found, strict=True):
-                        if r.message.push and isinstance(outcome, Accepted) and not outcome.duplicate:
-                            await _first_push(c, r.message)
-            else:
-                found = await self._new(c, [r for _, r in new], limits)
-            outcomes.update({n: outcome for (n, _), outcome in zip(new, found, strict=True)})
-        for n, request in enumerate(requests):
-            if request.message.follow_up:
-                outcomes[n] = await self._follow_up(c, request.message, limits)
-        return [outcomes[n] for n in range(len(requests))]
+        if not any(r.message.push for r in requests):
+            return await self._new(c, requests, limits)
+        async with c.transaction():
+            outcomes = await self._new(c, requests, limits)
+            for request, outcome in zip(requests, outcomes, strict=True):
+                if request.message.push and isinstance(outcome, Accepted) and not outcome.duplicate:
+                    await _first_push(c, request.message)
+        return outcomes
+
+    async def follow_ups(self, c: Any, requests: Sequence[Request], unsure: bool) -> Sequence[Outcome]:
+        """Accept messages to tasks that are there, each under its task's lock; None as for `new`."""
+        limits = self._limits()
+        return [await self._follow_up(c, request.message, limits) for request in requests]
 
     async def _new(self, c: Any, requests: Sequence[Request], limits: Limits) -> list[Outcome]:
         # With a quota, work is begun by `take` alone, which keeps the account.

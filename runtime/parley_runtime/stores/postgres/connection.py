@@ -100,8 +100,9 @@ async def connect(address: Address, name: str, *, hot: bool = False, lasting: bo
             "plan_cache_mode": "force_generic_plan",
             "enable_seqscan": "off",
             "enable_bitmapscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
         }
-        settings |= {"enable_hashjoin": "off", "enable_mergejoin": "off"}
     if not lasting:
         settings["synchronous_commit"] = "off"
     return await asyncpg.connect(

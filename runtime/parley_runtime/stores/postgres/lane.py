@@ -27,7 +27,7 @@ again. The flag says that an earlier try may have been committed after all."""
 _MAX_BATCH = 256
 """Items, or what they weigh together: within a statement rows are matched by going through all of them."""
 _RETRIES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-_TRIES_ALONE = 20
+_MOST_TRIES = 1000
 
 
 class Lane(Generic[Item, Result]):
@@ -134,7 +134,7 @@ class Lane(Generic[Item, Result]):
         results: list[Result | BaseException | None] = [None] * len(items)
         left = list(range(len(items)))
         unsure, failures, until = False, 0, time.monotonic() + self._patience
-        for _ in range(_TRIES_ALONE * 50):
+        for _ in range(_MOST_TRIES):
             try:
                 if self._connection is None:
                     self._connection = await connect(self._address, self._name, hot=True)

@@ -71,15 +71,15 @@ class PostgresStore:
         self._renewer: Renewer | None = None
         self._known: dict[str, tuple[int, float]] = {}
         self._upkeep: asyncio.Task[None] | None = None
-        run = accepting.Accepting(lambda: self._limits).run
+        accept = accepting.Accepting(lambda: self._limits)
         a, caller = self.address, _PATIENCE_CALLER
         # Follow-ups, each of which takes several round trips, are not to hold up new tasks.
         self._follow: Lane[accepting.Request, Accepted] = Lane(
-            a, "follow-up", run, key=lambda r: r.key, patience=caller
+            a, "follow-up", accept.follow_ups, key=lambda r: r.key, patience=caller
         )
         self._accept: Lane[accepting.Request, Accepted] = Lane(
-            a, "accept", run, key=lambda r: r.key, patience=caller
-        )  # type: ignore[arg-type]
+            a, "accept", accept.new, key=lambda r: r.key, patience=caller
+        )
         self._append: Lane[Append, Appended] = Lane(
             a,
             "append",
