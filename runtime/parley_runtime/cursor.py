@@ -18,6 +18,11 @@ def decode(token: str) -> tuple[float, str]:
         at, task_id = orjson.loads(raw)
     except (binascii.Error, ValueError, TypeError) as error:
         raise rules.invalid("pageToken", "not a token that ListTasks gave") from error
-    if isinstance(at, bool) or not isinstance(at, int | float) or not isinstance(task_id, str):
+    if (
+        isinstance(at, bool)
+        or not isinstance(at, int | float)
+        or not isinstance(task_id, str)
+        or not task_id.isprintable()
+    ):
         raise rules.invalid("pageToken", "not a token that ListTasks gave")
     return float(at), task_id

@@ -60,7 +60,8 @@ class Pages:
         """How one of the caller's tasks went: work, steps, events and takeovers with their times, and which push
         notifications did not arrive, and why."""
         owner = request.scope["parley.identity"].owner
-        found = await self._store.trace(request.path_params["id"], owner)
+        task_id = request.path_params["id"]
+        found = await self._store.trace(task_id, owner) if task_id.isprintable() else None
         if found is None:
             return JSONResponse({"error": {"code": 404, "message": "there is no such task"}}, 404)
         told = _trace_json(found, await self._undelivered(found.task.task_id))

@@ -1,15 +1,20 @@
 """What the protocol asks of every request, checked before anything is stored (specification 3.3, 3.4, 5.7)."""
 
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Protocol
 
 from a2a.server.context import ServerCallContext
 from a2a.types import a2a_pb2 as pb
 from a2a.utils import errors as a2a
 from a2a.utils.input_mode_validator import validate_input_modes
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 
 _MAX_PAGE = 100
 _DEFAULT_PAGE = 50
 _MAX_ID = 512
+_NAMES = frozenset({"id", "task_id", "context_id", "message_id", "tenant", "url"})
 
 
 class _HasHistoryLength(Protocol):
@@ -44,6 +49,7 @@ def check_call(context: ServerCallContext, card: pb.AgentCard) -> None:
 def check_message(params: pb.SendMessageRequest, context: ServerCallContext, card: pb.AgentCard) -> None:
     """Refuse a message that lacks what the protocol requires, or that the agent's card rules out."""
     check_call(context, card)
+    check_names(params)
     faults = (
         _message_faults(params.message) if params.HasField("message") else [("message", "Field is required.")]
     )
@@ -72,9 +78,39 @@ def _message_faults(message: pb.Message) -> list[tuple[str, str]]:
     for name in ("message_id", "context_id", "task_id"):
         if len(getattr(message, name)) > _MAX_ID:
             faults.append((f"message.{name}", f"At most {_MAX_ID} characters."))
-        if "\0" in getattr(message, name):  # no text that a database can hold
-            faults.append((f"message.{name}", "Must not hold the character U+0000."))
     return faults
+
+
+def check_names(params: Message) -> None:
+    """Refuse unprintable characters in whatever a request names things by: not every database holds them (U+0000), and
+    no log shows them."""
+    faults = list(_unprintable(params, ""))
+    if faults:
+        why = "Must not hold unprintable characters."
+        raise a2a.InvalidParamsError(
+            message="; ".join(f"{field}: {why}" for field in faults),
+            data={"errors": [{"field": field, "message": why} for field in faults]},
+        )
+
+
+def _unprintable(params: Message, path: str) -> Iterator[str]:
+    names, inner = _named(params.DESCRIPTOR)
+    for name in names:
+        if not getattr(params, name).isprintable():
+            yield path + name
+    for name in inner:
+        if params.HasField(name):
+            yield from _unprintable(getattr(params, name), f"{path}{name}.")
+
+
+@cache
+def _named(kind: Descriptor) -> tuple[Sequence[str], Sequence[str]]:
+    """The fields of a message that name something, and those that may hold such fields."""
+    one = [field for field in kind.fields if not field.is_repeated]
+    inner = [
+        f for f in one if f.message_type is not None and f.message_type.file.package == kind.file.package
+    ]
+    return [f.name for f in one if f.name in _NAMES], [f.name for f in inner if any(_named(f.message_type))]
 
 
 def check_history(params: _HasHistoryLength) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import grpc.aio
 import httpx
@@ -92,7 +93,7 @@ def _jsonrpc(response: httpx.Response) -> Answer:
 
 async def _rest(http: httpx.AsyncClient, operation: str, params: dict[str, Any]) -> Answer:
     method, template = _PATHS[operation]
-    path = template.format(**params)
+    path = template.format(**{name: quote(str(value), safe="") for name, value in params.items()})
     rest = {name: value for name, value in params.items() if f"{{{name}}}" not in template}
     extra: dict[str, Any] = {"json": rest} if method == "POST" else {"params": rest}
     response = await http.request(method, f"/a2a/rest{path}", **extra)

@@ -1,5 +1,6 @@
 """What is refused, and in which words: the specification's tables (5.4, 9.5, 10.6, 11.6) on every binding."""
 
+import base64
 import json
 import uuid
 from typing import Any
@@ -176,6 +177,55 @@ async def test_a_parameter_out_of_bounds_is_named(
     answer = await call(one, binding, operation, params)
     refused(answer, binding, "INVALID_PARAMS")
     assert any(name.endswith(field.rpartition(".")[2]) for name in answer.fields), answer
+
+
+NUL = "x\0y"
+LISTED_AFTER_NUL = base64.urlsafe_b64encode(b'[1.0,"x\\u0000y"]').decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "field"),
+    [
+        ("GetTask", {"id": NUL}, "id"),
+        ("CancelTask", {"id": NUL}, "id"),
+        ("SubscribeToTask", {"id": NUL}, "id"),
+        ("ListTasks", {"contextId": NUL}, "contextId"),
+        ("ListTasks", {"tenant": NUL}, "tenant"),
+        ("ListTasks", {"pageToken": LISTED_AFTER_NUL}, "pageToken"),
+        ("SendMessage", said("echo", messageId=NUL), "message.messageId"),
+        ("SendMessage", said("echo", taskId=NUL), "message.taskId"),
+        ("SendMessage", said("echo", contextId=NUL), "message.contextId"),
+        ("SendStreamingMessage", said("echo", contextId=NUL), "message.contextId"),
+        ("SendMessage", said("echo") | {"tenant": NUL}, "tenant"),
+        (
+            "SendMessage",
+            said("echo")
+            | {"configuration": {"taskPushNotificationConfig": {"id": NUL, "url": "http://127.0.0.1:9/"}}},
+            "configuration.taskPushNotificationConfig.id",
+        ),
+        ("CreateTaskPushNotificationConfig", {"taskId": "{task}", "id": NUL, "url": HOOK["url"]}, "id"),
+        ("CreateTaskPushNotificationConfig", {"taskId": "{task}", "url": HOOK["url"] + NUL}, "url"),
+        ("GetTaskPushNotificationConfig", {"taskId": "{task}", "id": NUL}, "id"),
+        ("ListTaskPushNotificationConfigs", {"taskId": NUL}, "taskId"),
+        ("DeleteTaskPushNotificationConfig", {"taskId": "{task}", "id": NUL}, "id"),
+    ],
+)
+async def test_a_name_that_no_database_holds_is_refused_on_every_profile(
+    replicas: dict[str, Agent], binding: str, operation: str, params: dict[str, Any], field: str
+) -> None:
+    if params.get("taskId") == "{task}":
+        asked = await call(replicas["one"], binding, "SendMessage", said("ask"))
+        params = params | {"taskId": asked.result["task"]["id"]}
+    answer = await call(replicas["two"], binding, operation, params)
+    refused(answer, binding, "INVALID_PARAMS")
+    assert [name.lower().replace("_", "") for name in answer.fields] == [field.lower()], answer
+
+
+async def test_how_a_task_went_is_not_told_of_a_name_that_no_database_holds(
+    replicas: dict[str, Agent],
+) -> None:
+    async with httpx.AsyncClient(base_url=replicas["one"].url) as http:
+        assert (await http.get("/parley/v1/tasks/x%00y/trace")).status_code == 404
 
 
 async def test_a_media_type_the_card_does_not_name_is_refused(one: Agent, binding: str) -> None:

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from parley_core.errors import Unavailable
 from parley_core.telemetry import current_trace
+from parley_runtime import rules
 from parley_runtime.bindings.decode import invalid
 from parley_runtime.bindings.failures import BacklogFullError, TryAgainError
 from parley_runtime.front import Front
@@ -167,14 +168,11 @@ async def close(batches: Batches) -> None:
 
 
 def _check_storable(params: Any) -> None:
-    """Refuse a message that could not be read back once it is part of a stored task: protobuf's limit on
-    nesting, or text that not every database can hold."""
-    if not isinstance(params, pb.SendMessageRequest):
-        return
+    """Refuse what the store could not find or keep: names that no database holds, and messages that could not be read
+    back once they are part of a stored task (protobuf's limit on nesting)."""
+    if not isinstance(params, pb.SendMessageRequest):  # whose names are checked wherever it comes in
+        return rules.check_names(params)
     try:
         pb.StreamResponse(task=pb.Task(history=[params.message], metadata=params.metadata))
     except DecodeError:
         raise invalid("The message nests too deeply; flatten its data or send it as raw") from None
-    for name in ("message_id", "context_id", "task_id"):
-        if not getattr(params.message, name).isprintable():
-            raise invalid("Invalid parameters", (f"message.{name}", "contains unprintable characters"))
