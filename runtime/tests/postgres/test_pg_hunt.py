@@ -279,3 +279,29 @@ async def _blocked(beside: Any) -> None:
     async with asyncio.timeout(5):
         while not await beside.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+async def test_a_log_that_was_locked_at_one_pass_is_compacted_at_a_later_one(
+    store: PostgresStore, beside: Any
+) -> None:
+    for task in ("held", "free"):
+        await store.append(append(await running(store, task), 2, COMPLETED, ends=True))
+    async with beside.transaction():
+        await beside.execute("SELECT FROM task WHERE id = 'held' FOR UPDATE")
+        assert await store.retain(-1, 1e9) == 1
+    assert await store.retain(-1, 1e9) == 1
+    assert await store.retain(-1, 1e9) == 0
+    assert [await store.events(task, 0) for task in ("held", "free")] == [[], []]
+
+
+async def test_looking_for_logs_to_compact_passes_over_nothing_that_was_compacted(
+    store: PostgresStore, beside: Any
+) -> None:
+    await beside.execute(
+        "INSERT INTO task(id, owner, context_id, version, status_at, state, ended_at, log_from)"
+        " SELECT n, 'o', 'c', '1', 0, 3, n, 2 FROM generate_series(1, 20000) n"
+    )
+    await beside.execute("ANALYZE task")
+    query = sql.COMPACTABLE.replace("$1::float8", "0")
+    plan = "\n".join(row[0] for row in await beside.fetch(f"EXPLAIN {query}"))
+    assert "task_compactable" in plan

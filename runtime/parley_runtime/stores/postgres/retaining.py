@@ -9,17 +9,15 @@ _EVENTS = 20_000
 """Events that one statement deletes: however long the logs are, each is done well within its time."""
 
 
-async def compact(c: Any, older: float, since: float) -> tuple[int, float]:
-    """Take the logs of tasks that ended more than `older` seconds ago, at `since` or later; how many tasks, and when the
-    last of them ended."""
-    rows = await c.fetch(sql.COMPACTABLE, older, since)
-    if not rows:
-        return 0, since
-    await _delete_events(c, rows)
-    ids = [row["id"] for row in rows]
-    for statement in sql.COMPACT:
-        await c.execute(statement, ids)
-    return len(ids), rows[-1]["ended_at"]
+async def compact(c: Any, older: float) -> int:
+    """Take the logs of tasks that ended more than `older` seconds ago; how many tasks. One that is locked is left for the
+    next time."""
+    rows = await c.fetch(sql.COMPACTABLE, older)
+    if rows:
+        await _delete_events(c, rows)
+        for statement in sql.COMPACT:
+            await c.execute(statement, [row["id"] for row in rows])
+    return len(rows)
 
 
 async def forget(c: Any, older: float) -> int:

@@ -312,7 +312,7 @@ SPEND = "UPDATE quota SET tokens = tokens - $1::float8"
 
 # What an answer without a task consists of is its only event: it stays until the task goes.
 COMPACTABLE = """
-SELECT id, ended_at, log_from, generation FROM task WHERE ended_at < now_s() - $1::float8 AND ended_at >= $2::float8 AND log_from = 1 AND state < 100
+SELECT id, log_from, generation FROM task WHERE ended_at < now_s() - $1::float8 AND log_from = 1 AND state < 100
  ORDER BY ended_at LIMIT 200 FOR UPDATE SKIP LOCKED
 """
 # Spans of logs, as a log may be long: task, first generation, last.

@@ -65,7 +65,6 @@ class PostgresStore:
         self._clock_kept = 0.0
         self._orphans: Sequence[str] = ()
         self._orphans_at = 0.0
-        self._compacted = 0.0
         self._write_at = 0.0
         self._worker = ""
         self._renewer: Renewer | None = None
@@ -320,8 +319,7 @@ class PostgresStore:
 
     async def retain(self, events: float, tasks: float) -> int:
         async with self.pool.transaction() as c:
-            compacted, last = await retaining.compact(c, events, self._compacted)
-        self._compacted = last
+            compacted = await retaining.compact(c, events)
         async with self.pool.transaction() as c:
             return compacted + await retaining.forget(c, tasks)
 

@@ -11,6 +11,7 @@ ALTER TABLE task ADD COLUMN IF NOT EXISTS log_from integer NOT NULL DEFAULT 1,
 """
 _INDEXES = (
     ("task_ended", "task(ended_at) WHERE ended_at IS NOT NULL"),
+    ("task_compactable", "task(ended_at) WHERE ended_at IS NOT NULL AND log_from = 1 AND state < 100"),
     ("queue_since", "queue(since) WHERE worker = ''"),
 )
 
