@@ -267,12 +267,12 @@ def test_each_instance_of_an_agent_is_a_place_to_ask() -> None:
         name="n", supported_interfaces=[pb.AgentInterface(url=u) for u in ("http://x/1", "http://x/2")]
     )
     places = (Instance("1", "http://x/1"), Instance("2", "http://y/1"))
-    found = instances(Entry("n", "1", True, "up", places, False, card, 0.0), 1.0)
+    found = instances(Entry("public", "n", "1", True, "up", places, False, card, 0.0), 1.0)
     assert [one.url for one in found] == ["http://x/1", "http://y/1"]
     assert [i.url for i in found[0].card.supported_interfaces] == ["http://x/1", "http://x/2"]
     assert [i.url for i in found[1].card.supported_interfaces] == ["http://y/1"]
     behind = (Instance("1", "http://10.0.0.1/1"),)
-    shared = instances(Entry("n", "1", True, "up", behind, False, card, 0.0), 1.0)
+    shared = instances(Entry("public", "n", "1", True, "up", behind, False, card, 0.0), 1.0)
     assert [one.url for one in shared] == ["http://x/1"]
 
 

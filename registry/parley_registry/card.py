@@ -23,6 +23,8 @@ from parley_registry.versions import MAX_VERSION, is_version
 MAX_CARD = 256 * 1024
 """Largest card, in bytes of JSON."""
 MAX_NAME = 128
+NAMESPACE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""What a namespace looks like: letters, digits, `.`, `_`, `-`, as Nacos has it."""
 MAX_LIST = 512
 """Longest list of skills, tags, modes or interfaces."""
 MAX_URL = 2048

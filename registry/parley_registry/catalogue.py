@@ -9,7 +9,7 @@ from parley_core.errors import ConfigurationError, ParleyError
 from parley_core.hostguard import is_loopback
 from parley_registry.backends.sql import SqlRecord
 from parley_registry.card import check_card
-from parley_registry.entry import Instance
+from parley_registry.entry import PUBLIC, Agent, Instance, Key
 from parley_registry.errors import UnknownAgent, UnknownInstance
 from parley_registry.external import External
 from parley_registry.feed import Feed
@@ -66,60 +66,62 @@ class Catalogue:
         return "" if self.search.ready else "the search index is being built"
 
     # -- entries
-    async def publish(self, card: Any, instance: Instance | None) -> Published:
+    async def publish(self, namespace: str, card: Any, instance: Instance | None) -> Published:
         """See `RegistryClient.publish`."""
         checked = check_card(card)
-        return self._told(await self._record.publish(checked, instance=instance, source=""))
+        return self._told(
+            await self._record.publish(checked, namespace=namespace, instance=instance, source="")
+        )
 
-    async def register_url(self, url: str) -> Published:
+    async def register_url(self, namespace: str, url: str) -> Published:
         """See `RegistryClient.register_url`."""
-        return self._told(await self._external.register(url))
+        return self._told(await self._external.register(namespace, url))
 
-    async def get(self, name: str, version: str | None) -> Stored:
+    async def get(self, agent: Agent, version: str | None) -> Stored:
         """See `RegistryClient.get`."""
         if version is None:
-            latest = await self._record.latest(name)
+            latest = await self._record.latest(agent)
             if latest:
                 return latest
         else:
-            for entry in await self._record.load([(name, version)]):
+            for entry in await self._record.load([Key(*agent, version)]):
                 return entry
-        raise await self._unknown(name, version)
+        raise await self._unknown(agent, version)
 
-    async def versions(self, name: str) -> list[Stored]:
+    async def versions(self, agent: Agent) -> list[Stored]:
         """See `RegistryClient.versions`."""
-        found = {entry.version: entry for entry in await self._record.versions(name)}
+        found = {entry.version: entry for entry in await self._record.versions(agent)}
         if not found:
-            raise await self._unknown(name, None)
+            raise await self._unknown(agent, None)
         return [found[version] for version in highest_first(found)]
 
-    async def set_latest(self, name: str, version: str) -> Stored:
+    async def set_latest(self, key: Key) -> Stored:
         """See `RegistryClient.set_latest`."""
-        entry = await self._record.set_latest(name, version)
+        entry = await self._record.set_latest(key)
         if entry is None:
-            raise await self._unknown(name, version)
+            raise await self._unknown(key.agent, key.version)
         return self._told(entry)
 
-    async def delete(self, name: str, version: str | None) -> None:
+    async def delete(self, agent: Agent, version: str | None) -> None:
         """See `RegistryClient.delete`."""
-        if not self._told(await self._record.delete(name, version)):
-            raise await self._unknown(name, version)
+        if not self._told(await self._record.delete(agent, version)):
+            raise await self._unknown(agent, version)
 
     async def find(self, query: Query, limit: int, cursor: str) -> Result:
         """See `RegistryClient.search`."""
         return await self.search.find(query, limit, cursor)
 
     # -- health
-    async def heartbeat(self, name: str, version: str, instance_id: str) -> None:
+    async def heartbeat(self, key: Key, instance_id: str) -> None:
         """See `RegistryClient.heartbeat`."""
-        if not await self._record.heartbeat((name, version), instance_id):
+        if not await self._record.heartbeat(key, instance_id):
             raise UnknownInstance(
-                f"{name} {version} has no instance {instance_id!r} (any more); publish the card again with it"
+                f"{key.name} {key.version} has no instance {instance_id!r} (any more); publish the card again with it"
             )
 
-    async def withdraw(self, name: str, version: str, instance_id: str) -> None:
+    async def withdraw(self, key: Key, instance_id: str) -> None:
         """See `RegistryClient.withdraw`."""
-        await self._record.withdraw((name, version), instance_id)
+        await self._record.withdraw(key, instance_id)
         self.feed.poke()
 
     # -- in the background
@@ -151,8 +153,11 @@ class Catalogue:
         self.feed.poke()
         return answer
 
-    async def _unknown(self, name: str, version: str | None) -> UnknownAgent:
-        known = highest_first(entry.version for entry in await self._record.versions(name))
+    async def _unknown(self, agent: Agent, version: str | None) -> UnknownAgent:
+        known = highest_first(entry.version for entry in await self._record.versions(agent))
         if version is None or not known:
-            return UnknownAgent(f"there is no agent named {name!r} here; `search` lists those there are")
-        return UnknownAgent(f"{name} has no version {version!r}; it has {', '.join(known[:10])}")
+            where = "here" if agent.namespace == PUBLIC else f"in the namespace {agent.namespace!r}"
+            return UnknownAgent(
+                f"there is no agent named {agent.name!r} {where}; `search` lists those there are"
+            )
+        return UnknownAgent(f"{agent.name} has no version {version!r}; it has {', '.join(known[:10])}")

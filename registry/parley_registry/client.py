@@ -14,7 +14,7 @@ import orjson
 from a2a.types import AgentCard
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from parley_registry.entry import Change, Entry, Hit, Instance, Page
+from parley_registry.entry import PUBLIC, Change, Entry, Hit, Instance, Page
 from parley_registry.errors import (
     BY_KIND,
     BadRequest,
@@ -57,14 +57,17 @@ _WATCH_SILENCE = 20.0
 
 
 class RegistryClient:
-    """Calls to one registry, over one pool of connections. Use as an async context manager, or `aclose` it.
+    """Calls to one registry, over one pool of connections, concerning the agents of one namespace. Use as an async context manager, or `aclose` it.
 
     Every call raises RegistryUnavailable when the registry cannot be reached within `timeout` seconds or
     fails, and NotAllowed when it does not accept `token`.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout: float = 10.0) -> None:
+    def __init__(
+        self, url: str, *, namespace: str = PUBLIC, token: str | None = None, timeout: float = 10.0
+    ) -> None:
         self.url = url.rstrip("/")
+        self.namespace = namespace
         self._http = httpx.AsyncClient(
             base_url=self.url,
             timeout=timeout,
@@ -93,7 +96,7 @@ class RegistryClient:
         Raises CardRejected with every fault of the card, VersionConflict when the version was published
         with another card.
         """
-        body: dict[str, Any] = {"card": MessageToDict(card)}
+        body: dict[str, Any] = {"namespace": self.namespace, "card": MessageToDict(card)}
         if instance:
             body["instance"] = {"id": instance.id, "url": instance.url}
         return _entry(await self._call("POST", "/v1/agents", body))
@@ -103,11 +106,11 @@ class RegistryClient:
 
         Raises UnknownInstance when the registry does not know it (it was down too long, or deleted): publish again.
         """
-        await self._call("POST", f"{_instance_path(name, version, instance_id)}/heartbeat")
+        await self._call("POST", f"{_instance_path(name, version, instance_id)}/heartbeat", query=self._here)
 
     async def withdraw(self, name: str, version: str, instance_id: str) -> None:
         """Say that an instance stops now. Withdrawing one that is not known changes nothing."""
-        await self._call("DELETE", _instance_path(name, version, instance_id))
+        await self._call("DELETE", _instance_path(name, version, instance_id), query=self._here)
 
     async def register_url(self, url: str) -> Entry:
         """Register an external agent by the URL of its card, or of its server (then the well-known path is used).
@@ -115,15 +118,15 @@ class RegistryClient:
         Raises CardUnreachable when the card cannot be fetched from there, or may not be (a private address),
         CardRejected, VersionConflict.
         """
-        return _entry(await self._call("POST", "/v1/external", {"url": url}))
+        return _entry(await self._call("POST", "/v1/external", {"namespace": self.namespace, "url": url}))
 
     async def get(self, name: str, version: str | None = None) -> Entry:
         """The latest version of an agent, or the one asked for. Raises UnknownAgent."""
-        return _entry(await self._call("GET", _agent_path(name, version)))
+        return _entry(await self._call("GET", _agent_path(name, version), query=self._here))
 
     async def versions(self, name: str) -> list[Entry]:
         """All versions of an agent, highest first by SemVer 2. Raises UnknownAgent."""
-        found = await self._call("GET", f"{_agent_path(name)}/versions")
+        found = await self._call("GET", f"{_agent_path(name)}/versions", query=self._here)
         return [_entry(one) for one in found["versions"]]
 
     async def set_latest(self, name: str, version: str) -> Entry:
@@ -131,19 +134,21 @@ class RegistryClient:
 
         Raises UnknownAgent.
         """
-        return _entry(await self._call("PUT", f"{_agent_path(name)}/latest", {"version": version}))
+        path = f"{_agent_path(name)}/latest"
+        return _entry(await self._call("PUT", path, {"version": version}, self._here))
 
     async def delete(self, name: str, version: str | None = None) -> None:
         """Delete one version, or the agent with all its versions. A host still running publishes itself again.
 
         Raises UnknownAgent, and LatestInUse for the latest version while others exist.
         """
-        await self._call("DELETE", _agent_path(name, version))
+        await self._call("DELETE", _agent_path(name, version), query=self._here)
 
     async def search(
         self,
         *,
         text: str = "",
+        namespace: str | None = None,
         skill: str = "",
         tag: str = "",
         capability: str = "",
@@ -156,7 +161,9 @@ class RegistryClient:
         limit: int = 20,
         cursor: str = "",
     ) -> Page:
-        """The entries for which all that is given holds, best first; without anything given, all of them.
+        """The entries for which all that is given holds, best first; without anything given, all of the namespace.
+
+        `namespace` is by default the client's own; "" searches all of them.
 
         `text` are words (the last may be a prefix); the others are exact values, case-insensitive. `cursor`
         is the `next` of the page before, with the same search. Raises BadRequest for a value out of range or
@@ -164,6 +171,7 @@ class RegistryClient:
         """
         wanted = {
             "text": text,
+            "namespace": self.namespace if namespace is None else namespace,
             "skill": skill,
             "tag": tag,
             "capability": capability,
@@ -230,10 +238,14 @@ class RegistryClient:
                             seq,
                             None
                             if kind == "start"
-                            else Change(seq, told["kind"], told["name"], told["version"]),
+                            else Change(seq, told["kind"], told["namespace"], told["name"], told["version"]),
                         )
         except httpx.HTTPError as error:
             raise RegistryUnavailable(f"the watch on {self.url} broke off ({_said(error)})") from error
+
+    @property
+    def _here(self) -> dict[str, str]:
+        return {} if self.namespace == PUBLIC else {"namespace": self.namespace}
 
     async def _call(
         self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None
@@ -282,6 +294,7 @@ def _problem_of(response: httpx.Response) -> tuple[str, str, tuple[Fault, ...]]:
 
 def _entry(told: Mapping[str, Any]) -> Entry:
     return Entry(
+        namespace=told["namespace"],
         name=told["name"],
         version=told["version"],
         latest=told["latest"],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FACETS = (
+    "namespace",
     "skill",
     "tag",
     "capability",
@@ -36,8 +37,8 @@ class Document:
     values: tuple[tuple[str, str], ...]
 
 
-def document(card: Mapping[str, Any]) -> Document:
-    """The document of a card given as valid ProtoJSON."""
+def document(namespace: str, card: Mapping[str, Any]) -> Document:
+    """The document of a card given as valid ProtoJSON, and of the namespace that it is published in."""
     skills = card.get("skills", [])
     provider = card.get("provider", {}).get("organization", "")
     titles, about = [], [card.get("description", ""), provider]
@@ -48,7 +49,7 @@ def document(card: Mapping[str, Any]) -> Document:
         name=card["name"],
         skills="\n".join(titles),
         about="\n".join(about),
-        values=tuple(dict.fromkeys(_values(card, skills, provider))),
+        values=tuple(dict.fromkeys((("namespace", namespace), *_values(card, skills, provider)))),
     )
 
 

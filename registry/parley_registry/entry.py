@@ -1,12 +1,34 @@
 """What the registry says of an agent: the values that its service answers with and its client returns."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from a2a.types import AgentCard
 
 Health = Literal["up", "down", "unknown"]
 ChangeKind = Literal["published", "latest", "up", "down", "deleted", "reset", "start"]
+
+PUBLIC = "public"
+"""The namespace of agents for which none is told."""
+
+
+class Agent(NamedTuple):
+    """What identifies an agent in a registry: names are unique within their namespace."""
+
+    namespace: str
+    name: str
+
+
+class Key(NamedTuple):
+    """What identifies one version of an agent."""
+
+    namespace: str
+    name: str
+    version: str
+
+    @property
+    def agent(self) -> Agent:
+        return Agent(self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +48,7 @@ class Entry:
     or health last changed, in seconds since the epoch.
     """
 
+    namespace: str
     name: str
     version: str
     latest: bool
@@ -69,5 +92,6 @@ class Change:
 
     seq: int
     kind: ChangeKind
+    namespace: str
     name: str
     version: str

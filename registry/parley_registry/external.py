@@ -13,7 +13,7 @@ from parley_core.guardedhttp import ResponseTooLarge, guarded_client
 from parley_core.urlguard import Network, UrlGuard, UrlRefused
 from parley_registry.card import MAX_CARD, CheckedCard, check_card
 from parley_registry.errors import CardUnreachable, RegistryError
-from parley_registry.record import Published, Record
+from parley_registry.record import Published, Record, Source
 
 _logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class External:
         self._http = guarded_client(self._guard, max_body=2 * MAX_CARD, seconds=FETCH_SECONDS)
         self._every = every
 
-    async def register(self, url: str) -> Published:
+    async def register(self, namespace: str, url: str) -> Published:
         """Fetch the card at `url` (of a bare server: at its well-known path) and keep it as an external entry.
 
         Raises CardUnreachable, CardRejected, VersionConflict.
@@ -44,8 +44,7 @@ class External:
         place = httpx.URL(url).copy_with(fragment=None)
         if place.path in ("", "/"):
             place = place.copy_with(path=WELL_KNOWN)
-        source = str(place)
-        return await self._record.publish(await self._fetch(source), instance=None, source=source)
+        return await self._keep(Source(namespace, str(place)))
 
     async def look(self) -> int:
         """Look at the sources that are due, a few at a time; returns how many that were."""
@@ -59,12 +58,17 @@ class External:
         """Let go of connections."""
         await self._http.aclose()
 
-    async def _look_at(self, source: str) -> None:
+    async def _keep(self, source: Source) -> Published:
+        checked = await self._fetch(source.url)
+        return await self._record.publish(
+            checked, namespace=source.namespace, instance=None, source=source.url
+        )
+
+    async def _look_at(self, source: Source) -> None:
         try:
-            checked = await self._fetch(source)
-            await self._record.publish(checked, instance=None, source=source)
+            await self._keep(source)
         except RegistryError as error:
-            _logger.info("the external agent at %s counts as down: %s", source, error.summary)
+            _logger.info("the external agent at %s counts as down: %s", source.url, error.summary)
             await self._record.mark_source(source, "down")
 
     async def _fetch(self, source: str) -> CheckedCard:

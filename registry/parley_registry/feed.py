@@ -70,13 +70,13 @@ class Feed:
         self._watchers += 1
         try:
             seq = await self._record.last_change() if after is None else after
-            yield Change(seq, "start", "", "")
+            yield Change(seq, "start", "", "", "")
             while True:
                 news = self._news
                 read = await self._record.changes(seq, _BATCH)
                 if read.missed:
                     seq = read.last
-                    yield Change(seq, "reset", "", "")
+                    yield Change(seq, "reset", "", "", "")
                 for change in read.changes if not read.missed else ():
                     seq = change.seq
                     yield change

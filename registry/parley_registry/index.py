@@ -13,10 +13,10 @@ from functools import reduce
 from pyroaring import BitMap
 
 from parley_registry.document import FACETS, INTERFACE, OPEN, Document, media_type
+from parley_registry.entry import Key
 from parley_registry.facets import Values
 from parley_registry.query import Position, Query
 from parley_registry.ranker import Criterion, Ranker
-from parley_registry.record import Key
 
 MAX_RANKED = 5000
 """Ranked hits that one search by text can be paged through."""
@@ -63,7 +63,7 @@ class Index:
         self._ids: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
         self._digests: dict[Key, str] = {}
-        self._order: list[tuple[str, str, str]] = []
+        self._order: list[tuple[str, str, str, str]] = []
         self._order_ids = array("I")
         self._alive = BitMap()
         self._latest = BitMap()
@@ -223,7 +223,7 @@ class Index:
         at = bisect_right(order, _by_name(after.key)) if after else 0
         rank = after.rank if after else 0
         if order is not self._order:
-            found = [(name, version) for _, name, version in order[at : at + limit]]
+            found = [Key(*key) for _, *key in order[at : at + limit]]
         else:
             found = self._walk(within, at, limit)
         return [Position(tier, rank + i + 1, 1.0, key) for i, key in enumerate(found)]
@@ -236,7 +236,7 @@ class Index:
             if within.intersect(BitMap(stretch)):
                 for i, number in enumerate(stretch):
                     if number in within:
-                        found.append(self._order[at + i][1:])
+                        found.append(Key(*self._order[at + i][1:]))
                         if len(found) == limit:
                             break
             at += _STRETCH
@@ -280,6 +280,7 @@ def _criteria(query: Query) -> list[Criterion]:
     """The criteria besides words and health. A media type is had by who accepts all of its kind, too."""
     found: list[Criterion] = []
     for facet, wanted in (
+        ("namespace", query.namespace),
         ("skill", query.skill),
         ("tag", query.tag),
         ("capability", query.capability),
@@ -300,5 +301,5 @@ def _criteria(query: Query) -> list[Criterion]:
     return found
 
 
-def _by_name(key: Key) -> tuple[str, str, str]:
-    return (key[0].casefold(), *key)
+def _by_name(key: Key) -> tuple[str, str, str, str]:
+    return (key.name.casefold(), *key)

@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from parley_registry.card import MAX_NAME, MAX_URL, address_fault
-from parley_registry.entry import Change
+from parley_registry.card import MAX_NAME, MAX_URL, NAMESPACE, address_fault
+from parley_registry.entry import PUBLIC, Change
 from parley_registry.record import Stored
 from parley_registry.search import Result
 from parley_registry.versions import MAX_VERSION
 
 InstanceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@+~-]{1,128}$")]
+Namespace = Annotated[str, StringConstraints(pattern=NAMESPACE)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 VersionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_VERSION)]
 
@@ -36,6 +37,7 @@ class PublishRequest(BaseModel):
     """A card to publish, and the running instance that publishes it."""
 
     model_config = ConfigDict(extra="forbid")
+    namespace: Namespace = PUBLIC
     card: dict[str, Any] = Field(description="An AgentCard of A2A 1.0 in ProtoJSON, at most 256 KiB.")
     instance: InstanceModel | None = None
 
@@ -44,6 +46,7 @@ class RegisterRequest(BaseModel):
     """An external agent: where its card is."""
 
     model_config = ConfigDict(extra="forbid")
+    namespace: Namespace = PUBLIC
     url: str = Field(max_length=MAX_URL, examples=["https://agent.example.com/.well-known/agent-card.json"])
 
 
@@ -57,6 +60,7 @@ class LatestRequest(BaseModel):
 class EntryModel(BaseModel):
     """One version of an agent."""
 
+    namespace: str
     name: str
     version: str
     latest: bool
@@ -119,6 +123,7 @@ def entry_json(entry: Stored) -> dict[str, Any]:
         alive = [one for told in entry.interfaces for one in orjson.loads(told)]
         card["supportedInterfaces"] = list({orjson.dumps(one): one for one in alive}.values())[:64]
     return {
+        "namespace": entry.namespace,
         "name": entry.name,
         "version": entry.version,
         "latest": entry.latest,
@@ -145,4 +150,10 @@ def page_json(result: Result) -> dict[str, Any]:
 
 def change_json(change: Change) -> dict[str, Any]:
     """A change as JSON."""
-    return {"seq": change.seq, "kind": change.kind, "name": change.name, "version": change.version}
+    return {
+        "seq": change.seq,
+        "kind": change.kind,
+        "namespace": change.namespace,
+        "name": change.name,
+        "version": change.version,
+    }

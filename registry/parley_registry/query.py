@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from parley_registry.document import media_type
+from parley_registry.entry import Key
 from parley_registry.errors import BadRequest, Fault
-from parley_registry.record import Key
 
 Analyze = Callable[[str], list[str]]
 
@@ -23,6 +23,7 @@ class Query:
     """All that is given must hold; "" is not given. See `RegistryClient.search`."""
 
     text: str = ""
+    namespace: str = ""
     skill: str = ""
     tag: str = ""
     capability: str = ""
@@ -60,10 +61,10 @@ def read_cursor(query: Query, cursor: str) -> Position | None:
     if not cursor:
         return None
     try:
-        digest, tier, rank, score, name, version = orjson.loads(
+        digest, tier, rank, score, *key = orjson.loads(
             urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         )
-        valid = isinstance(name, str) and isinstance(version, str) and tier in (0, 1)
+        valid = len(key) == 3 and all(isinstance(one, str) for one in key) and tier in (0, 1)
         valid = valid and isinstance(rank, int) and 0 <= rank < 2**31 and isinstance(score, int | float)
         valid = valid and type(tier) is int and type(rank) is int
     except (ValueError, TypeError):
@@ -72,7 +73,7 @@ def read_cursor(query: Query, cursor: str) -> Position | None:
         raise _bad_cursor("is not a cursor of this registry; take `next` of the page before, or leave it out")
     if digest != query.digest:
         raise _bad_cursor("belongs to another search; keep all criteria the same while paging")
-    return Position(tier, rank, float(score), (name, version))
+    return Position(tier, rank, float(score), Key(*key))
 
 
 def reasons(

@@ -10,13 +10,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from parley_registry.card import CheckedCard
-from parley_registry.entry import Change, Health, Instance
-
-Key = tuple[str, str]
-"""Name and version of an entry."""
+from parley_registry.entry import Agent, Change, Health, Instance, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,7 @@ class Stored:
     their first announcement.
     """
 
+    namespace: str
     name: str
     version: str
     latest: bool
@@ -40,7 +38,14 @@ class Stored:
 
     @property
     def key(self) -> Key:
-        return (self.name, self.version)
+        return Key(self.namespace, self.name, self.version)
+
+
+class Source(NamedTuple):
+    """Where the card of an external agent is fetched from, and the namespace that it was registered in."""
+
+    namespace: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,10 @@ class Record(Protocol):
         """Return when the record answers a read."""
 
     # -- the catalogue
-    async def publish(self, checked: CheckedCard, *, instance: Instance | None, source: str) -> Published:
-        """Keep a card as its version, make it latest if `versions.becomes_latest`, and note an instance as seen now.
+    async def publish(
+        self, checked: CheckedCard, *, namespace: str, instance: Instance | None, source: str
+    ) -> Published:
+        """Keep a card as its version in a namespace, make it latest if `versions.becomes_latest`, and note an instance as seen now.
 
         With a `source`, the entry is up and the agent's other versions from there are down.
 
@@ -86,16 +93,16 @@ class Record(Protocol):
     async def load(self, keys: Sequence[Key]) -> Sequence[Stored]:
         """The entries that exist among `keys`, in no particular order."""
 
-    async def latest(self, name: str) -> Stored | None:
+    async def latest(self, agent: Agent) -> Stored | None:
         """The latest version of an agent, or None when there is no such agent."""
 
-    async def versions(self, name: str) -> Sequence[Stored]:
+    async def versions(self, agent: Agent) -> Sequence[Stored]:
         """All versions of an agent, in no particular order; none when there is no such agent."""
 
-    async def set_latest(self, name: str, version: str) -> Stored | None:
+    async def set_latest(self, key: Key) -> Stored | None:
         """Make a version the latest; None when it does not exist."""
 
-    async def delete(self, name: str, version: str | None) -> bool:
+    async def delete(self, agent: Agent, version: str | None) -> bool:
         """Delete a version, or all of an agent; False when there is nothing to delete.
 
         Raises LatestInUse.
@@ -114,10 +121,10 @@ class Record(Protocol):
     async def expire(self, seconds: float) -> int:
         """Forget the instances not seen for so long, and mark down what has none left; how many entries that were."""
 
-    async def claim_sources(self, every: float, limit: int) -> Sequence[str]:
+    async def claim_sources(self, every: float, limit: int) -> Sequence[Source]:
         """External sources due for a look, each given to one caller per `every` seconds."""
 
-    async def mark_source(self, source: str, health: Health) -> None:
+    async def mark_source(self, source: Source, health: Health) -> None:
         """Set the health of an external agent's versions after a look at its source (up concerns the latest alone)."""
 
     # -- the log

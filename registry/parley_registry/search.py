@@ -11,10 +11,11 @@ from typing import TypeVar
 import orjson
 
 from parley_registry.document import Document, document
+from parley_registry.entry import Agent, Key
 from parley_registry.errors import RegistryBusy
 from parley_registry.index import Found, Index
 from parley_registry.query import Position, Query, read_cursor, reasons, write_cursor
-from parley_registry.record import Key, Record, Stored
+from parley_registry.record import Record, Stored
 
 T = TypeVar("T")
 
@@ -74,10 +75,10 @@ class Search:
                 if not news.changes:
                     self._seq = news.last
                     return
-                keys = list(dict.fromkeys((change.name, change.version) for change in news.changes))
-                touched = {change.name for change in news.changes if change.kind == "latest"}
-                for name in touched:
-                    keys += [entry.key for entry in await self._record.versions(name)]
+                keys = list(dict.fromkeys(Key(one.namespace, one.name, one.version) for one in news.changes))
+                touched = {Agent(one.namespace, one.name) for one in news.changes if one.kind == "latest"}
+                for agent in touched:
+                    keys += [entry.key for entry in await self._record.versions(agent)]
                 await self._take_in(keys, await self._record.load(keys))
                 self._seq = news.changes[-1].seq
 
@@ -162,4 +163,4 @@ def _put_all(index: Index, entries: Sequence[Stored]) -> None:
 
 
 def _document(entry: Stored) -> Document:
-    return document(orjson.loads(entry.card))
+    return document(entry.namespace, orjson.loads(entry.card))

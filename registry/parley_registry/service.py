@@ -16,10 +16,10 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
 from parley_registry import models, query
-from parley_registry.card import MAX_CARD, MAX_NAME
+from parley_registry.card import MAX_CARD, MAX_NAME, NAMESPACE
 from parley_registry.catalogue import Catalogue
 from parley_registry.door import Door, Measured, Metrics, StrictRequest
-from parley_registry.entry import Change, Instance
+from parley_registry.entry import PUBLIC, Agent, Change, Instance, Key
 from parley_registry.errors import BadRequest, Fault
 from parley_registry.models import change_json, entry_json, page_json
 from parley_registry.problems import MEDIA_TYPE, install, problem
@@ -30,6 +30,7 @@ _PING_SECONDS = 5
 _STUCK_SECONDS = 30
 
 Name = Annotated[str, Path(min_length=1, max_length=MAX_NAME, examples=["coder"])]
+Namespace = Annotated[str, Query(pattern=NAMESPACE)]
 VersionPath = Annotated[str, Path(min_length=1, max_length=64, examples=["1.0.0"])]
 InstancePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:@+~-]{1,128}$", examples=["coder-1"])]
 Word = Annotated[str, Query(max_length=query.MAX_TEXT)]
@@ -121,7 +122,9 @@ def _agents(catalogue: Catalogue) -> APIRouter:
     async def publish(request: models.PublishRequest) -> Response:
         """Publish a card as a version of an agent. The same card again is the same entry (200)."""
         told = request.instance
-        done = await catalogue.publish(request.card, Instance(told.id, told.url) if told else None)
+        done = await catalogue.publish(
+            request.namespace, request.card, Instance(told.id, told.url) if told else None
+        )
         return _json(entry_json(done.entry), 201 if done.created else 200)
 
     @router.post(
@@ -134,55 +137,62 @@ def _agents(catalogue: Catalogue) -> APIRouter:
     )
     async def register(request: models.RegisterRequest) -> Response:
         """Register an external agent by the URL of its card, or of its server. It is looked at again from time to time."""
-        done = await catalogue.register_url(request.url)
+        done = await catalogue.register_url(request.namespace, request.url)
         return _json(entry_json(done.entry), 201 if done.created else 200)
 
     @router.get("/agents/{name}", response_model=models.EntryModel, responses=_problems(400, 404))
-    async def get(name: Name) -> Response:
+    async def get(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """The latest version of an agent."""
-        return _json(entry_json(await catalogue.get(name, None)))
+        return _json(entry_json(await catalogue.get(Agent(namespace, name), None)))
 
     @router.get("/agents/{name}/versions", response_model=models.VersionsModel, responses=_problems(400, 404))
-    async def versions(name: Name) -> Response:
+    async def versions(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """All versions of an agent, highest first."""
-        return _json({"versions": [entry_json(one) for one in await catalogue.versions(name)]})
+        found = await catalogue.versions(Agent(namespace, name))
+        return _json({"versions": [entry_json(one) for one in found]})
 
     @router.get(
         "/agents/{name}/versions/{version}", response_model=models.EntryModel, responses=_problems(400, 404)
     )
-    async def get_version(name: Name, version: VersionPath) -> Response:
+    async def get_version(name: Name, version: VersionPath, namespace: Namespace = PUBLIC) -> Response:
         """One version of an agent."""
-        return _json(entry_json(await catalogue.get(name, version)))
+        return _json(entry_json(await catalogue.get(Agent(namespace, name), version)))
 
     @router.put("/agents/{name}/latest", response_model=models.EntryModel, responses=_problems(400, 404, 413))
-    async def set_latest(name: Name, request: models.LatestRequest) -> Response:
+    async def set_latest(
+        name: Name, request: models.LatestRequest, namespace: Namespace = PUBLIC
+    ) -> Response:
         """Make a version the latest, until a release higher than all others is published."""
-        return _json(entry_json(await catalogue.set_latest(name, request.version)))
+        return _json(entry_json(await catalogue.set_latest(Key(namespace, name, request.version))))
 
     @router.delete("/agents/{name}", status_code=204, responses=_problems(400, 404))
-    async def delete(name: Name) -> Response:
+    async def delete(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """Delete an agent with all its versions."""
-        await catalogue.delete(name, None)
+        await catalogue.delete(Agent(namespace, name), None)
         return Response(status_code=204)
 
     @router.delete("/agents/{name}/versions/{version}", status_code=204, responses=_problems(400, 404, 409))
-    async def delete_version(name: Name, version: VersionPath) -> Response:
+    async def delete_version(name: Name, version: VersionPath, namespace: Namespace = PUBLIC) -> Response:
         """Delete a version; not the latest while there are others."""
-        await catalogue.delete(name, version)
+        await catalogue.delete(Agent(namespace, name), version)
         return Response(status_code=204)
 
     instance = "/agents/{name}/versions/{version}/instances/{instance_id}"
 
     @router.post(f"{instance}/heartbeat", status_code=204, responses=_problems(400, 404))
-    async def heartbeat(name: Name, version: VersionPath, instance_id: InstancePath) -> Response:
+    async def heartbeat(
+        name: Name, version: VersionPath, instance_id: InstancePath, namespace: Namespace = PUBLIC
+    ) -> Response:
         """Say that an instance lives. On 404, publish again."""
-        await catalogue.heartbeat(name, version, instance_id)
+        await catalogue.heartbeat(Key(namespace, name, version), instance_id)
         return Response(status_code=204)
 
     @router.delete(instance, status_code=204, responses=_problems(400))
-    async def withdraw(name: Name, version: VersionPath, instance_id: InstancePath) -> Response:
+    async def withdraw(
+        name: Name, version: VersionPath, instance_id: InstancePath, namespace: Namespace = PUBLIC
+    ) -> Response:
         """Say that an instance stops now; one that is not known is gone already."""
-        await catalogue.withdraw(name, version, instance_id)
+        await catalogue.withdraw(Key(namespace, name, version), instance_id)
         return Response(status_code=204)
 
     return router
@@ -194,6 +204,7 @@ def _search(catalogue: Catalogue) -> APIRouter:
     @router.get("/agents", response_model=models.PageModel, responses=_problems(400))
     async def search(
         text: Word = "",
+        namespace: Annotated[str, Query(max_length=64)] = "",
         skill: Word = "",
         tag: Word = "",
         capability: Word = "",
@@ -209,7 +220,17 @@ def _search(catalogue: Catalogue) -> APIRouter:
         """The entries for which all that is given holds; all of them if nothing is. Latest versions come first,
         ranked by how well they fit the text, else by name."""
         wanted = query.Query(
-            text, skill, tag, capability, inputMode, outputMode, provider, binding, protocolVersion, health
+            text,
+            namespace,
+            skill,
+            tag,
+            capability,
+            inputMode,
+            outputMode,
+            provider,
+            binding,
+            protocolVersion,
+            health,
         )
         return _json(page_json(await catalogue.find(wanted, limit, cursor)))
 

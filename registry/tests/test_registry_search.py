@@ -14,6 +14,7 @@ from registry_service import RegistryThread, card_json
 
 from parley_registry.client import BadRequest, Instance, Page, RegistryClient
 from parley_registry.document import document
+from parley_registry.entry import Key
 from parley_registry.facets import TOP, Values
 from parley_registry.index import Index
 from parley_registry.query import Query, read_cursor, write_cursor
@@ -141,8 +142,8 @@ def test_paging_gives_every_match_once_in_one_order(text: str, size: int) -> Non
     index = Index()
     for number in range(900):
         card = card_json(f"agent {number:03}", description="word " * (number % 5) + "common")
-        index.put((card["name"], "1.0.0"), "-", document(card))
-        index.set_state((card["name"], "1.0.0"), latest=number % 4 != 0, health="up")
+        index.put(Key("public", card["name"], "1.0.0"), "-", document("public", card))
+        index.set_state(Key("public", card["name"], "1.0.0"), latest=number % 4 != 0, health="up")
     index.commit()
     query = Query(text=text)
     at_once = [key for key, _ in index.search(query, 900, None).hits]
@@ -162,13 +163,13 @@ def test_paging_goes_on_although_the_last_hit_has_gone() -> None:
     index = Index()
     for number in range(50):
         card = card_json(f"agent {number:03}", description="x " * number)
-        index.put((card["name"], "1.0.0"), "-", document(card))
-        index.set_state((card["name"], "1.0.0"), latest=True, health="up")
+        index.put(Key("public", card["name"], "1.0.0"), "-", document("public", card))
+        index.set_state(Key("public", card["name"], "1.0.0"), latest=True, health="up")
     index.commit()
     page = index.search(Query(), 10, None)
-    index.drop(("agent 009", "1.0.0"))
+    index.drop(Key("public", "agent 009", "1.0.0"))
     index.commit()
-    assert index.search(Query(), 1, page.end).hits[0][0] == ("agent 010", "1.0.0")
+    assert index.search(Query(), 1, page.end).hits[0][0] == Key("public", "agent 010", "1.0.0")
     index.close()
 
 
@@ -205,8 +206,8 @@ def test_an_index_forgets_what_is_dropped(tmp_path: Path) -> None:
     index = Index()
     for round_ in range(3):
         card = card_json("a", description=f"round{round_}")
-        index.put(("a", "1.0.0"), str(round_), document(card))
-        index.set_state(("a", "1.0.0"), latest=True, health="up")
+        index.put(Key("public", "a", "1.0.0"), str(round_), document("public", card))
+        index.set_state(Key("public", "a", "1.0.0"), latest=True, health="up")
         index.commit()
     assert index.search(Query(text="round1 "), 10, None).total == 0
     assert index.search(Query(text="round2 "), 10, None).facets["health"] == {"up": 1}

@@ -136,7 +136,7 @@ async def test_beyond_loopback_not_even_loopback_is_called(tmp_path: Path) -> No
 
     external = External(open_record(f"sqlite:///{tmp_path}/r.db"), allow=(), every=1)
     with pytest.raises(CardUnreachable, match="loopback"):
-        await external.register("http://127.0.0.1:1/")
+        await external.register("public", "http://127.0.0.1:1/")
     await external.close()
 
 

@@ -100,6 +100,30 @@ async def test_names_are_kept_as_they_are_written(registry: RegistryThread) -> N
             await client.delete(name)
 
 
+async def test_namespaces_share_names_and_nothing_else(registry: RegistryThread) -> None:
+    async with (
+        RegistryClient(registry.url) as ours,
+        RegistryClient(registry.url, namespace="team-b") as theirs,
+    ):
+        await ours.publish(card(description="ours"), instance=Instance("1", "http://127.0.0.1:9999"))
+        await theirs.publish(card(description="theirs"))
+        assert (await ours.get("coder")).card.description == "ours"
+        there = await theirs.get("coder", "1.0.0")
+        assert (there.namespace, there.card.description, there.health) == ("team-b", "theirs", "unknown")
+        assert [hit.entry.namespace for hit in (await theirs.search()).entries] == ["team-b"]
+        everywhere = await ours.search(namespace="")
+        assert [hit.entry.namespace for hit in everywhere.entries] == ["public", "team-b"]
+        assert everywhere.facets["namespace"] == {"public": 1, "team-b": 1}
+        await ours.delete("coder")
+        assert (await theirs.versions("coder"))[0].card.description == "theirs"
+        with pytest.raises(UnknownAgent, match="no agent named 'coder' in the namespace 'team-c'"):
+            async with RegistryClient(registry.url, namespace="team-c") as nobody:
+                await nobody.get("coder")
+        with pytest.raises(BadRequest, match="namespace"):
+            async with RegistryClient(registry.url, namespace="no/where") as wrong:
+                await wrong.publish(card())
+
+
 async def test_an_instance_that_falls_silent_takes_its_entry_down(registry: RegistryThread) -> None:
     async with RegistryClient(registry.url) as client:
         entry = await client.publish(card(), instance=Instance("a", "http://127.0.0.1:1"))

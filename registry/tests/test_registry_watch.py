@@ -124,11 +124,11 @@ async def test_who_missed_too_much_is_told_to_read_again(tmp_path: Path) -> None
     try:
         for number in range(300):
             checked = check_card(card_json(f"a{number}"))
-            await record.publish(checked, instance=None, source="")
+            await record.publish(checked, namespace="public", instance=None, source="")
         feed = Feed(record, most=1)
         async with aclosing(feed.follow(10)) as changes:
             assert (await anext(changes)).kind == "start"
-            assert await anext(changes) == Change(300, "reset", "", "")
+            assert await anext(changes) == Change(300, "reset", "", "", "")
             with pytest.raises(RegistryBusy):
                 await anext(feed.follow(0))
     finally:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from parley_registry.backends import statements as sql
-from parley_registry.entry import Instance
-from parley_registry.record import Key, Stored
+from parley_registry.entry import Instance, Key
+from parley_registry.record import Stored
 
 
 @contextmanager
@@ -37,9 +37,10 @@ def entry(db: sqlite3.Connection, key: Key) -> Stored | None:
 
 def stored(db: sqlite3.Connection, row: Sequence[Any]) -> Stored:
     """The entry of such a row, with its live instances."""
-    number, name, version, latest, health, source, card, digest, updated = row
+    number, namespace, name, version, latest, health, source, card, digest, updated = row
     alive = db.execute(sql.INSTANCES, (number,)).fetchall()
     return Stored(
+        namespace=namespace,
         name=name,
         version=version,
         latest=bool(latest),

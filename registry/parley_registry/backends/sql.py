@@ -13,9 +13,9 @@ from parley_registry.backends import statements as sql
 from parley_registry.backends.rows import entry as entry_of
 from parley_registry.backends.rows import entry_row, stored, transaction
 from parley_registry.card import CheckedCard
-from parley_registry.entry import Change, Health, Instance
+from parley_registry.entry import Agent, Change, Health, Instance, Key
 from parley_registry.errors import LatestInUse, VersionConflict
-from parley_registry.record import Changes, Key, Published, Stored
+from parley_registry.record import Changes, Published, Source, Stored
 from parley_registry.versions import becomes_latest
 
 T = TypeVar("T")
@@ -67,9 +67,11 @@ class SqlRecord:
         await self._read(lambda db: db.execute(sql.PING).fetchone())
 
     # -- the catalogue
-    async def publish(self, checked: CheckedCard, *, instance: Instance | None, source: str) -> Published:
+    async def publish(
+        self, checked: CheckedCard, *, namespace: str, instance: Instance | None, source: str
+    ) -> Published:
         """See `Record.publish`."""
-        return await self._write(lambda db: self._publish(db, checked, instance, source))
+        return await self._write(lambda db: self._publish(db, checked, namespace, instance, source))
 
     async def load(self, keys: Sequence[Key]) -> Sequence[Stored]:
         """See `Record.load`."""
@@ -77,42 +79,42 @@ class SqlRecord:
             lambda db: [stored(db, row) for key in keys for row in db.execute(sql.ENTRY, key).fetchall()]
         )
 
-    async def latest(self, name: str) -> Stored | None:
+    async def latest(self, agent: Agent) -> Stored | None:
         """See `Record.latest`."""
 
         def read(db: sqlite3.Connection) -> Stored | None:
-            row = db.execute(sql.LATEST, (name,)).fetchone()
+            row = db.execute(sql.LATEST, agent).fetchone()
             return stored(db, row) if row else None
 
         return await self._read(read)
 
-    async def versions(self, name: str) -> Sequence[Stored]:
+    async def versions(self, agent: Agent) -> Sequence[Stored]:
         """See `Record.versions`."""
         return await self._read(
-            lambda db: [stored(db, row) for row in db.execute(sql.ENTRIES_OF_AGENT, (name,)).fetchall()]
+            lambda db: [stored(db, row) for row in db.execute(sql.ENTRIES_OF_AGENT, agent).fetchall()]
         )
 
-    async def set_latest(self, name: str, version: str) -> Stored | None:
+    async def set_latest(self, key: Key) -> Stored | None:
         """See `Record.set_latest`."""
 
         def write(db: sqlite3.Connection) -> Stored | None:
-            row = db.execute(sql.ENTRY, (name, version)).fetchone()
+            row = db.execute(sql.ENTRY, key).fetchone()
             if row is None:
                 return None
-            if not row[3]:
-                db.execute(sql.SET_LATEST, (version, name))
+            if not row[4]:
+                db.execute(sql.SET_LATEST, (key.version, *key.agent))
                 db.execute(sql.TOUCH, (self._clock(), row[0]))
-                self._log(db, "latest", name, version)
-            return entry_of(db, (name, version))
+                self._log(db, "latest", key)
+            return entry_of(db, key)
 
         return await self._write(write)
 
-    async def delete(self, name: str, version: str | None) -> bool:
+    async def delete(self, agent: Agent, version: str | None) -> bool:
         """See `Record.delete`."""
-        return await self._write(lambda db: self._delete(db, name, version))
+        return await self._write(lambda db: self._delete(db, agent, version))
 
     async def page(self, after: Key | None, limit: int) -> Sequence[Stored]:
-        """See `Record.page`; by name and version."""
+        """See `Record.page`; by namespace, name and version."""
 
         def read(db: sqlite3.Connection) -> list[Stored]:
             rows = (
@@ -144,25 +146,25 @@ class SqlRecord:
             return 0
         return await self._write(lambda db: self._lost(db, db.execute(sql.EXPIRE, (since,)).fetchall()))
 
-    async def claim_sources(self, every: float, limit: int) -> Sequence[str]:
+    async def claim_sources(self, every: float, limit: int) -> Sequence[Source]:
         """See `Record.claim_sources`."""
 
-        def write(db: sqlite3.Connection) -> list[str]:
+        def write(db: sqlite3.Connection) -> list[Source]:
             now = self._clock()
             due = db.execute(sql.SOURCES_DUE, (now, limit)).fetchall()
-            db.executemany(sql.LOOKED, [(now + every, name) for name, _ in due])
-            return list(dict.fromkeys(source for _, source in due))
+            db.executemany(sql.LOOKED, [(now + every, namespace, name) for namespace, name, _ in due])
+            return list(dict.fromkeys(Source(namespace, url) for namespace, _, url in due))
 
         if not await self._read(lambda db: db.execute(sql.SOURCES_DUE, (self._clock(), 1)).fetchone()):
             return []
         return await self._write(write)
 
-    async def mark_source(self, source: str, health: Health) -> None:
+    async def mark_source(self, source: Source, health: Health) -> None:
         """See `Record.mark_source`."""
 
         def write(db: sqlite3.Connection) -> None:
-            for name, latest in db.execute(sql.AGENTS_OF_SOURCE, (source,)).fetchall():
-                for entry, version in db.execute(sql.ENTRY_IDS, (name,)).fetchall():
+            for name, latest in db.execute(sql.AGENTS_OF_SOURCE, source).fetchall():
+                for entry, version in db.execute(sql.ENTRY_IDS, (source.namespace, name)).fetchall():
                     if health == "down" or version == latest:
                         self._set_health(db, entry, health)
 
@@ -187,65 +189,71 @@ class SqlRecord:
 
     # -- inside one transaction
     def _publish(
-        self, db: sqlite3.Connection, checked: CheckedCard, instance: Instance | None, source: str
+        self,
+        db: sqlite3.Connection,
+        checked: CheckedCard,
+        namespace: str,
+        instance: Instance | None,
+        source: str,
     ) -> Published:
-        name, version, now = checked.card.name, checked.card.version, self._clock()
-        agent = db.execute(sql.AGENT, (name,)).fetchone()
+        key, now = Key(namespace, checked.card.name, checked.card.version), self._clock()
+        _, name, version = key
+        agent = db.execute(sql.AGENT, key.agent).fetchone()
         if agent and agent[1] != source:
             raise _owned_elsewhere(name, agent[1])
-        known = entry_row(db, (name, version))
+        known = entry_row(db, key)
         if known is None:
-            others = [row[0] for row in db.execute(sql.VERSIONS, (name,)).fetchall()]
+            others = [row[0] for row in db.execute(sql.VERSIONS, key.agent).fetchall()]
             newest = becomes_latest(version, others) or bool(source)
             if agent is None:
-                db.execute(sql.ADD_AGENT, (name, version, source, now))
+                db.execute(sql.ADD_AGENT, (*key.agent, version, source, now))
             elif newest:
-                db.execute(sql.SET_LATEST, (version, name))
-            fresh = (name, version, "unknown", checked.json, checked.digest, now)
+                db.execute(sql.SET_LATEST, (version, *key.agent))
+            fresh = (*key, "unknown", checked.json, checked.digest, now)
             entry = db.execute(sql.ADD_ENTRY, fresh).fetchone()[0]
-            self._log(db, "published", name, version)
+            self._log(db, "published", key)
             if newest and agent is not None:
-                self._log(db, "latest", name, version)
+                self._log(db, "latest", key)
         else:
             entry = known[0]
-            if known[7] != checked.digest and not source:
+            if known[8] != checked.digest and not source:
                 raise VersionConflict(
                     f"{name} {version} is already published with another card; a published version does not "
                     "change: raise the card's version and publish that"
                 )
-            if bytes(known[6]) != checked.json:
+            if bytes(known[7]) != checked.json:
                 db.execute(sql.REPLACE_CARD, (checked.json, checked.digest, now, entry))
-                self._log(db, "published", name, version)
-            if source and not known[3]:
-                db.execute(sql.SET_LATEST, (version, name))
-                self._log(db, "latest", name, version)
+                self._log(db, "published", key)
+            if source and not known[4]:
+                db.execute(sql.SET_LATEST, (version, *key.agent))
+                self._log(db, "latest", key)
         if instance:
             db.execute(sql.ANNOUNCE, (entry, instance.id, instance.url, checked.interfaces, now, now))
         if instance or source:
             self._set_health(db, entry, "up")
         if source:
-            for (other,) in db.execute(sql.OTHERS_OF_SOURCE, (name, version)).fetchall():
+            for (other,) in db.execute(sql.OTHERS_OF_SOURCE, key).fetchall():
                 self._set_health(db, other, "down")
-        kept = entry_of(db, (name, version))
+        kept = entry_of(db, key)
         assert kept is not None
         return Published(kept, known is None)
 
-    def _delete(self, db: sqlite3.Connection, name: str, version: str | None) -> bool:
-        agent = db.execute(sql.AGENT, (name,)).fetchone()
-        kept = [row[0] for row in db.execute(sql.VERSIONS, (name,)).fetchall()]
+    def _delete(self, db: sqlite3.Connection, agent: Agent, version: str | None) -> bool:
+        known = db.execute(sql.AGENT, agent).fetchone()
+        kept = [row[0] for row in db.execute(sql.VERSIONS, agent).fetchall()]
         going = kept if version is None else [one for one in kept if one == version]
-        if agent is None or not going:
+        if known is None or not going:
             return False
-        if len(going) < len(kept) and agent[0] in going:
+        if len(going) < len(kept) and known[0] in going:
             raise LatestInUse(
-                f"{version} is the latest version of {name} and others exist; set another one as latest first, "
+                f"{version} is the latest version of {agent.name} and others exist; set another one as latest first, "
                 "or delete the agent with all its versions"
             )
         for one in going:
-            db.execute(sql.DROP_ENTRY, (name, one))
-            self._log(db, "deleted", name, one)
+            db.execute(sql.DROP_ENTRY, (*agent, one))
+            self._log(db, "deleted", Key(*agent, one))
         if len(going) == len(kept):
-            db.execute(sql.DROP_AGENT, (name,))
+            db.execute(sql.DROP_AGENT, agent)
         return True
 
     def _lost(self, db: sqlite3.Connection, gone: Sequence[tuple[int]]) -> int:
@@ -258,11 +266,11 @@ class SqlRecord:
     def _set_health(self, db: sqlite3.Connection, entry: int, health: Health) -> bool:
         changed = db.execute(sql.SET_HEALTH, (health, self._clock(), entry, health)).fetchone()
         if changed:
-            self._log(db, health, *changed)
+            self._log(db, health, Key(*changed))
         return changed is not None
 
-    def _log(self, db: sqlite3.Connection, kind: str, name: str, version: str) -> None:
-        seq = db.execute(sql.LOG, (kind, name, version)).fetchone()[0]
+    def _log(self, db: sqlite3.Connection, kind: str, key: Key) -> None:
+        seq = db.execute(sql.LOG, (kind, *key)).fetchone()[0]
         if seq % 256 == 0:
             db.execute(sql.TRIM_LOG, (seq - self._keep,))
 

@@ -1,0 +1,63 @@
+"""The registry as the other parts see it, whichever it is: `client.RegistryClient` speaks to the registry service."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from a2a.types import AgentCard
+
+from parley_registry.entry import Change, Entry, Instance, Page
+
+
+class Registry(Protocol):
+    """One registry, concerning the agents of one namespace. What each call promises and raises is said at
+    `client.RegistryClient`, call by call."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the agents that calls are about."""
+
+    async def aclose(self) -> None:
+        """Let go of the connections; watches end."""
+
+    async def publish(self, card: AgentCard, *, instance: Instance | None = None) -> Entry:
+        """Publish a card as a version of its agent, and announce a running instance of it."""
+
+    async def heartbeat(self, name: str, version: str, instance_id: str) -> None:
+        """Say that an instance lives. Raises UnknownInstance when it has to be published again."""
+
+    async def withdraw(self, name: str, version: str, instance_id: str) -> None:
+        """Say that an instance stops now."""
+
+    async def get(self, name: str, version: str | None = None) -> Entry:
+        """The latest version of an agent, or the one asked for."""
+
+    async def versions(self, name: str) -> list[Entry]:
+        """All versions of an agent, highest first."""
+
+    async def set_latest(self, name: str, version: str) -> Entry:
+        """Make a version the latest."""
+
+    async def delete(self, name: str, version: str | None = None) -> None:
+        """Delete one version, or the agent with all its versions."""
+
+    async def search(
+        self,
+        *,
+        text: str = "",
+        namespace: str | None = None,
+        skill: str = "",
+        tag: str = "",
+        capability: str = "",
+        input_mode: str = "",
+        output_mode: str = "",
+        provider: str = "",
+        binding: str = "",
+        protocol_version: str = "",
+        health: str = "",
+        limit: int = 20,
+        cursor: str = "",
+    ) -> Page:
+        """The entries for which all that is given holds, best first."""
+
+    def watch(self, *, after: int | None = None) -> AsyncGenerator[Change, None]:
+        """Changes as they happen, in all namespaces that the registry serves."""
