@@ -12,7 +12,7 @@ from a2a.utils import errors as a2a
 from parley_core.telemetry import current_trace, new_trace
 from parley_runtime import metrics, rules
 from parley_runtime.admission import Admission, owner_of
-from parley_runtime.bus import Subscription
+from parley_runtime.bus import Bus, Subscription, Wake
 from parley_runtime.dispatch import Call, digest, pack
 from parley_runtime.payloads import Payloads
 from parley_runtime.queue import Queue
@@ -20,7 +20,9 @@ from parley_runtime.reader import Reader
 from parley_runtime.store import (
     Accepted,
     ContextMismatch,
+    LoggedEvent,
     MessageIdReused,
+    NewEvent,
     NewMessage,
     Overloaded,
     Store,
@@ -67,6 +69,7 @@ class Acceptance:
         self,
         card: pb.AgentCard,
         store: Store,
+        bus: Bus,
         queue: Queue,
         reader: Reader,
         push: PushConfigs,
@@ -77,6 +80,7 @@ class Acceptance:
     ) -> None:
         self.card = card
         self._store = store
+        self._bus = bus
         self._queue = queue
         self._reader = reader
         self._push = push
@@ -134,7 +138,7 @@ class Acceptance:
             ),
             take_as=worker.name if worker is not None else "",
         )
-        accepting.add_done_callback(lambda done: self._accepted(done, worker))
+        accepting.add_done_callback(lambda done: self._accepted(done, worker, first))
         try:
             accepted = await asyncio.shield(
                 accepting
@@ -149,10 +153,15 @@ class Acceptance:
             ear = self._reader.listen(accepted.task_id, accepted.context_id)
         return accepted, ear
 
-    def _accepted(self, done: "asyncio.Future[Accepted]", worker: LocalWorker | None) -> None:
+    def _accepted(
+        self, done: "asyncio.Future[Accepted]", worker: LocalWorker | None, first: NewEvent | None
+    ) -> None:
         if done.cancelled() or done.exception() is not None:
             return  # the caller is told
         accepted = done.result()
+        if first is not None and not accepted.duplicate:  # programs may read the session from the bus alone
+            event = LoggedEvent(1, first.body, first.state, accepted.at, accepted.number)
+            self._bus.publish(accepted.task_id, accepted.context_id, Wake([event]))
         if accepted.work is not None and worker is not None:
             worker.start(accepted.work)
         elif not accepted.duplicate:

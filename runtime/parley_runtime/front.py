@@ -62,7 +62,7 @@ class Front(RequestHandler):
         self._push = push
         self._reader = Reader(store, bus)
         self._acceptance = Acceptance(
-            card, store, queue, self._reader, push, version, worker, payloads, admission
+            card, store, bus, queue, self._reader, push, version, worker, payloads, admission
         )
         self._cancel_wait = cancel_wait
 

@@ -160,6 +160,8 @@ class Accepted:
     duplicate: bool
     work: "Work | None" = None
     """The work, already leased to the accepting process, when it asked for that and the task was free."""
+    at: float = 0.0
+    """Of a new task: when it was accepted, by the store's clock."""
 
 
 @dataclass(frozen=True, slots=True)

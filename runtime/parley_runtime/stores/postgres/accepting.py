@@ -182,7 +182,7 @@ def _accepted(row: Any, m: NewMessage) -> Accepted:
     if row["taken"]:
         content = ("message", row["at_version"], m.request, m.traceparent)
         work = Work(*ids, m.owner, 1, *content, 1, 1, row["now"], row["generation"] > 0, m.priority)  # type: ignore[arg-type]
-    return Accepted(*ids, row["generation"], 1, False, work)
+    return Accepted(*ids, row["generation"], 1, False, work, row["now"])
 
 
 async def _first_push(c: Any, m: NewMessage) -> None:

@@ -79,7 +79,7 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
             c.execute(sql.ADD_OUTBOX, (1, first.body, m.traceparent, now, m.task_id))
     if not taken:
         _queue(c, schedule, m, 1, version, 0, now)
-        return Accepted(m.task_id, context_id, shown, 1, False)
+        return Accepted(m.task_id, context_id, shown, 1, False, at=now)
     scheduling.spend(c, schedule, 1, now)
     row = (m.task_id, 1, "message", 1, version, take_as, 1, m.request, m.traceparent, now, now)
     c.execute(sql.ADD_WORK, (*row, m.message_id, m.tenant, m.priority, 0.0, None))
@@ -87,7 +87,7 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
     work = Work(
         *ids, "message", version, m.request, m.traceparent, 1, 1, now, bool(first), priority=m.priority
     )
-    return Accepted(m.task_id, context_id, shown, 1, False, work)
+    return Accepted(m.task_id, context_id, shown, 1, False, work, now)
 
 
 def _in_time(m: NewMessage) -> bool:
