@@ -129,7 +129,7 @@ class Execution:
         # On a first execution the SDK shows no current task, even if the caller has been given one already.
         current = None if first or stored is None else fold(stored)
         context = request_context(work, call.context(), request, current)
-        token = current_steps.set(await Steps.of(self._store, work))
+        token = current_steps.set(await Steps.of(self._store, work, events))
         try:
             await self._executor.execute(context, events)
         except asyncio.CancelledError:

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 _PENDING = 256
 """Events an executor may be ahead of the store before it is made to wait."""
+_PATIENCE = 20.0
+"""Seconds for which what a step made waits for a store that is away, a try every …"""
+_PAUSE = 0.2
 TASK_SCOPE = 0
 """Work number under which steps of scope "task" are kept."""
 
@@ -86,10 +89,14 @@ class TaskLog(EventQueue):
                 try:
                     event = await self._payloads.lightened(event)
                 except Unavailable as error:
-                    self._failure = error  # as when the task's own store is away: the work is given back
+                    self.give_up(error)
                 await self._take(event)
         finally:
             self._lightening -= 1
+
+    def give_up(self, error: Unavailable) -> None:
+        """Let the execution end without an outcome, since what it made cannot be kept: the work is given back."""
+        self._failure = error
 
     async def _take(self, event: ExecutorEvent) -> None:
         self._check()
@@ -191,20 +198,23 @@ class TaskLog(EventQueue):
 class Steps:
     """The durable steps of one execution (see parley_runtime.steps)."""
 
-    def __init__(self, store: Store, work: Work, turn: dict[str, bytes], task: dict[str, bytes]) -> None:
+    def __init__(
+        self, store: Store, work: Work, events: TaskLog, turn: dict[str, bytes], task: dict[str, bytes]
+    ) -> None:
         self._store = store
         self._work = work
+        self._events = events
         self._kept = {"turn": turn, "task": task}
         self._used: set[str] = set()
 
     @classmethod
-    async def of(cls, store: Store, work: Work) -> "Steps":
+    async def of(cls, store: Store, work: Work, events: TaskLog) -> "Steps":
         """The steps that earlier attempts (and, for scope "task", earlier turns) have finished."""
         if work.epoch == 1:
-            return cls(store, work, {}, {})
+            return cls(store, work, events, {}, {})
         turn = {s.name: s.result for s in await store.steps(work.task_id, work.number)}
         task = {s.name: s.result for s in await store.steps(work.task_id, TASK_SCOPE)}
-        return cls(store, work, turn, task)
+        return cls(store, work, events, turn, task)
 
     def finished(self, name: str, scope: Scope) -> bytes | None:
         if scope == "turn" and name in self._used:
@@ -219,10 +229,21 @@ class Steps:
             if step.name in self._used:
                 raise _twice(step.name)
             self._used.add(step.name)
-        number = TASK_SCOPE if scope == "task" else self._work.number
-        if not await self._store.record_step(self._work.task_id, self._work.epoch, number, step):
+        if not await self._recorded(step, TASK_SCOPE if scope == "task" else self._work.number):
             raise LeaseLost("another worker has taken this task over")
         self._kept[scope][step.name] = step.result
+
+    async def _recorded(self, step: StepRecord, number: int) -> bool:
+        """Whether the store took it. What a step did is not thrown away for a store that is back in a moment."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return await self._store.record_step(self._work.task_id, self._work.epoch, number, step)
+            except Unavailable as error:
+                if time.monotonic() > until:
+                    self._events.give_up(error)
+                    raise
+            await asyncio.sleep(_PAUSE)
 
 
 def _twice(name: str) -> StepError:

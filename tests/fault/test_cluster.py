@@ -100,6 +100,24 @@ async def test_a_database_that_is_gone_is_told_at_once_and_all_goes_on_when_it_i
         assert numbers(await ended(front, running)) == [str(n) for n in range(60)]
 
 
+async def test_what_a_step_made_while_the_database_was_away_is_kept(
+    tmp_path: Path, own_postgres: Callable[..., Postgres]
+) -> None:
+    server = own_postgres()
+    with fleet_of(tmp_path, "Stepper", {"store": server.dsn, "lease": "8"}) as agents:
+        both = agents.start()
+        task_id = (await send(both, "go", wait=False))["result"]["task"]["id"]
+        await until_effects(agents, 1)
+        await asyncio.sleep(0.5)
+        server.kill()
+        await until_effects(agents, 2)
+        await asyncio.sleep(0.5)
+        server.start()
+        assert (await ended(both, task_id))["status"]["state"] == "TASK_STATE_COMPLETED"
+        assert [line.split()[1] for line in agents.effects] == ["first", "second"]
+        assert attempts(both, task_id) == [1]
+
+
 async def test_a_database_that_stands_still_holds_nobody_for_long(
     tmp_path: Path, own_postgres: Callable[..., Postgres]
 ) -> None:

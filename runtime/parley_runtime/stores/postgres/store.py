@@ -43,6 +43,8 @@ from parley_runtime.stores.postgres.renewer import Renewer
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_START = 60.0
+"""Seconds that a process waits at its start for a database that says that it is starting, too."""
 _PATIENCE_CALLER = 5.0
 """Seconds for which a caller waits for a database that is away before it is told so …"""
 _PATIENCE_EXECUTOR = 20.0
@@ -108,7 +110,7 @@ class PostgresStore:
 
     async def open(self) -> None:
         try:
-            await migrate(self.address.dsn, self.address.schema)
+            await self._migrate()
             await self.pool.open()
             for lane in self._lanes:
                 await lane.open()
@@ -140,6 +142,16 @@ class PostgresStore:
                 f"--store: there is no PostgreSQL at that address ({type(error).__name__}{reason}); is it running?"
             ) from error
         self._upkeep = asyncio.create_task(self._keep(), name="store:upkeep")
+
+    async def _migrate(self) -> None:
+        until = time.monotonic() + _PATIENCE_START
+        while True:
+            try:
+                return await migrate(self.address.dsn, self.address.schema)
+            except asyncpg.CannotConnectNowError:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(0.2)
 
     async def close(self) -> None:
         if self._upkeep is not None:
