@@ -13,9 +13,9 @@ from parley_registry.entry import PUBLIC, Agent, Instance, Key
 from parley_registry.errors import UnknownAgent, UnknownInstance
 from parley_registry.external import External
 from parley_registry.feed import Feed
-from parley_registry.query import Query
 from parley_registry.record import Published, Record, Stored
 from parley_registry.search import Result, Search
+from parley_registry.searching.query import Query
 from parley_registry.settings import LOOPBACK, RegistrySettings
 from parley_registry.versions import highest_first
 

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 import orjson
 
-from parley_registry.document import Document, document
 from parley_registry.entry import Agent, Key
 from parley_registry.errors import RegistryBusy
-from parley_registry.index import Found, Index
-from parley_registry.query import Position, Query, read_cursor, reasons, write_cursor
 from parley_registry.record import Record, Stored
+from parley_registry.searching.document import Document, document
+from parley_registry.searching.index import Found, Index
+from parley_registry.searching.query import Position, Query, read_cursor, reasons, write_cursor
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
-from parley_registry import models, query
+from parley_registry import models
 from parley_registry.card import MAX_CARD, MAX_NAME, NAMESPACE
 from parley_registry.catalogue import Catalogue
 from parley_registry.door import Door, Measured, Metrics, StrictRequest
@@ -23,6 +23,7 @@ from parley_registry.entry import PUBLIC, Agent, Change, Instance, Key
 from parley_registry.errors import BadRequest, Fault
 from parley_registry.models import change_json, entry_json, page_json
 from parley_registry.problems import MEDIA_TYPE, install, problem
+from parley_registry.searching import query
 from parley_registry.settings import RegistrySettings
 
 _MAX_BODY = MAX_CARD + 16 * 1024

@@ -13,11 +13,11 @@ from pyroaring import BitMap
 from registry_service import RegistryThread, card_json
 
 from parley_registry.client import BadRequest, Instance, Page, RegistryClient
-from parley_registry.document import document
 from parley_registry.entry import Key
-from parley_registry.facets import TOP, Values
-from parley_registry.index import Index
-from parley_registry.query import Query, read_cursor, write_cursor
+from parley_registry.searching.document import document
+from parley_registry.searching.facets import TOP, Values
+from parley_registry.searching.index import Index
+from parley_registry.searching.query import Query, read_cursor, write_cursor
 
 
 def skill(id: str, *tags: str, name: str = "Skill", **more: Any) -> dict[str, Any]:  # noqa: A002
@@ -184,7 +184,7 @@ def test_facet_counts_are_exact_whichever_way_they_are_made(
 ) -> None:
     from array import array
 
-    import parley_registry.facets as facets
+    import parley_registry.searching.facets as facets
 
     values = Values(("tag",))
     of = {n: array("I", [values.add("tag", f"t{v}", n) for v in has]) for n, has in enumerate(documents)}

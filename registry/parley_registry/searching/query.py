@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from parley_registry.document import media_type
 from parley_registry.entry import Key
 from parley_registry.errors import BadRequest, Fault
+from parley_registry.searching.document import media_type
 
 Analyze = Callable[[str], list[str]]
 

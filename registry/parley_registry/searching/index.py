@@ -12,11 +12,11 @@ from functools import reduce
 
 from pyroaring import BitMap
 
-from parley_registry.document import FACETS, INTERFACE, OPEN, Document, media_type
 from parley_registry.entry import Key
-from parley_registry.facets import Values
-from parley_registry.query import Position, Query
-from parley_registry.ranker import Criterion, Ranker
+from parley_registry.searching.document import FACETS, INTERFACE, OPEN, Document, media_type
+from parley_registry.searching.facets import Values
+from parley_registry.searching.query import Position, Query
+from parley_registry.searching.ranker import Criterion, Ranker
 
 MAX_RANKED = 5000
 """Ranked hits that one search by text can be paged through."""

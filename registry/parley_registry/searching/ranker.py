@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import tantivy
 from tantivy import Filter, Occur, Query, TextAnalyzerBuilder, Tokenizer
 
-from parley_registry.document import Document
+from parley_registry.searching.document import Document
 
 Criterion = tuple[str, tuple[str, ...]]
 """A facet, and the values of which one must be had."""
