@@ -79,7 +79,7 @@ class UnknownInstance(RegistryError):
 
 
 class VersionConflict(RegistryError):
-    """This version was already published with another card: a published version never changes."""
+    """This version was already published with other content: a published version never changes."""
 
     kind = "version-conflict"
     status = 409
@@ -90,6 +90,45 @@ class LatestInUse(RegistryError):
 
     kind = "latest-in-use"
     status = 409
+
+
+class PromptRejected(RegistryError):
+    """A prompt, a label or a binding breaks the rules; `faults` names every one."""
+
+    kind = "prompt-rejected"
+    status = 422
+
+
+class UnknownPrompt(RegistryError):
+    """The registry has no such prompt, or not in that version, or under that label."""
+
+    kind = "unknown-prompt"
+    status = 404
+
+
+class PromptInUse(RegistryError):
+    """A version that a label or an agent version is bound to cannot be deleted."""
+
+    kind = "prompt-in-use"
+    status = 409
+
+
+class McpRejected(RegistryError):
+    """What was said of an MCP server breaks the rules; `faults` names every one."""
+
+    kind = "mcp-rejected"
+    status = 422
+
+
+class UnknownMcpServer(RegistryError):
+    """The registry has no such MCP server, or not in that version."""
+
+    kind = "unknown-mcp-server"
+    status = 404
+
+
+class NotRendered(ParleyError):
+    """A prompt cannot be made into text with the values given; the message names all that is wrong with them."""
 
 
 class RegistryBusy(RegistryError, Unavailable):
@@ -114,6 +153,11 @@ BY_KIND: dict[str, type[RegistryError]] = {
         UnknownInstance,
         VersionConflict,
         LatestInUse,
+        PromptRejected,
+        UnknownPrompt,
+        PromptInUse,
+        McpRejected,
+        UnknownMcpServer,
         RegistryBusy,
     )
 }

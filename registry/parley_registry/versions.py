@@ -13,6 +13,11 @@ def is_version(text: str) -> bool:
     return len(text) <= MAX_VERSION and text.isascii() and Version.is_valid(text)
 
 
+def is_release(version: str) -> bool:
+    """Whether a valid version is a release, not a pre-release."""
+    return "-" not in version.partition("+")[0]
+
+
 def highest_first(versions: Iterable[str]) -> list[str]:
     """Versions by SemVer precedence, highest first; build metadata, which has none, decides between equals."""
     return sorted(versions, key=lambda text: (Version.parse(text), text), reverse=True)
