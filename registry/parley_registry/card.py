@@ -72,8 +72,8 @@ def check_card(value: Any) -> CheckedCard:
     except (ParseError, ValueError, RecursionError) as error:
         faults.append(Fault("", f"cannot be read as an AgentCard: {error}"))
         raise _rejected(value, faults) from None
-    canonical = MessageToDict(card)
-    json = orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
+    checked = canonical(card)
+    json = checked.json
     if len(json) > MAX_CARD:
         faults.append(Fault("", f"is {len(json)} bytes long; at most {MAX_CARD} are taken"))
         raise _rejected(value, faults)
@@ -83,9 +83,15 @@ def check_card(value: Any) -> CheckedCard:
             faults.append(fault)
     if faults:
         raise _rejected(value, faults)
-    what = {k: v for k, v in canonical.items() if k not in ("supportedInterfaces", "signatures")}
+    return checked
+
+
+def canonical(card: AgentCard) -> CheckedCard:
+    """A card with its canonical JSON and digest, whether it keeps the rules or not."""
+    said = MessageToDict(card)
+    what = {k: v for k, v in said.items() if k not in ("supportedInterfaces", "signatures")}
     digest = hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return CheckedCard(card, json, digest)
+    return CheckedCard(card, orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest)
 
 
 def _rejected(value: Any, faults: list[Fault]) -> CardRejected:

@@ -3,16 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import httpx
 import orjson
-from google.protobuf.json_format import MessageToDict, ParseError
 
 from parley_core.guardedhttp import ResponseTooLarge, guarded_client
 from parley_core.urlguard import Network, UrlGuard, UrlRefused
 from parley_registry.card import MAX_CARD, CheckedCard, check_card
 from parley_registry.errors import CardUnreachable, RegistryError
+from parley_registry.legacy import modern
 from parley_registry.record import Published, Record, Source
 
 _logger = logging.getLogger(__name__)
@@ -86,25 +85,8 @@ class External:
                 f"{source} answers {response.status_code} instead of a card; give the URL that it is served at"
             )
         try:
-            return check_card(_modern(orjson.loads(response.content)))
+            return check_card(modern(orjson.loads(response.content)))
         except orjson.JSONDecodeError as error:
             raise CardUnreachable(
                 f"what {source} answers is not JSON; give the URL of an AgentCard"
             ) from error
-
-
-def _modern(card: Any) -> Any:
-    """A card of A2A 0.3 in the form of 1.0; any other value as it is."""
-    if not isinstance(card, dict) or "supportedInterfaces" in card or "url" not in card:
-        return card
-    from a2a.client.card_resolver import (
-        parse_agent_card,  # half of this service's start time, and seldom needed
-    )
-
-    try:
-        modern = MessageToDict(parse_agent_card(orjson.loads(orjson.dumps(card))))
-    except (ParseError, ValueError, KeyError, TypeError, AttributeError):
-        return card
-    for interface in modern.get("supportedInterfaces", ()):
-        interface["protocolVersion"] = ".".join(str(interface.get("protocolVersion", "0.3")).split(".")[:2])
-    return modern
