@@ -1,14 +1,13 @@
 """The registry as an HTTP service. `create_app(settings)` is what a server runs; everything it does is in `catalogue`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, FastAPI, Path, Query, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -18,11 +17,13 @@ from parley_core.identity import authenticator_for
 from parley_registry import models
 from parley_registry.card import MAX_CARD, MAX_NAME, NAMESPACE
 from parley_registry.catalogue import Catalogue
-from parley_registry.door import Door, Measured, Metrics, StrictRequest
+from parley_registry.door import Door, Measured, Metrics
 from parley_registry.entry import PUBLIC, Agent, Change, Instance, Key
 from parley_registry.errors import BadRequest, Fault
 from parley_registry.models import change_json, entry_json, page_json
-from parley_registry.problems import MEDIA_TYPE, install, problem
+from parley_registry.pages import site as pages
+from parley_registry.problems import install, problem
+from parley_registry.routing import StrictRoute, answer, problems
 from parley_registry.searching import query
 from parley_registry.settings import RegistrySettings
 
@@ -35,32 +36,6 @@ Namespace = Annotated[str, Query(pattern=NAMESPACE)]
 VersionPath = Annotated[str, Path(min_length=1, max_length=64, examples=["1.0.0"])]
 InstancePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:@+~-]{1,128}$", examples=["coder-1"])]
 Word = Annotated[str, Query(max_length=query.MAX_TEXT)]
-
-
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    shown = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    return {status: {"description": _MEANINGS[status], **shown} for status in (*statuses, 503)}
-
-
-_MEANINGS = {
-    400: "The request is malformed; `faults` names all that is wrong.",
-    401: "The caller did not prove who it is.",
-    404: "There is no such agent, version or instance.",
-    409: "It contradicts what is published.",
-    413: "The body is too large.",
-    422: "The card breaks the rules or cannot be fetched; `faults` names every fault.",
-    503: "Not now; try again.",
-}
-
-
-class _StrictRoute(APIRoute):
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def strictly(request: Request) -> Response:
-            return await handle(StrictRequest(request.scope, request.receive))
-
-        return strictly
 
 
 def create_app(settings: RegistrySettings | None = None) -> FastAPI:
@@ -100,24 +75,21 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     app.include_router(_probes(catalogue, metrics))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY)
     app.add_middleware(Door, authenticator=authenticator, most=_MAX_BODY)
+    pages.install(app, catalogue, authenticator)
     app.add_middleware(HostGuard, hosts=allowed_hosts(settings.listen, settings.allowed_hosts))
     app.add_middleware(Measured, metrics=metrics)
     return app
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
-
-
 def _agents(catalogue: Catalogue) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["agents"], route_class=_StrictRoute)
+    router = APIRouter(prefix="/v1", tags=["agents"], route_class=StrictRoute)
 
     @router.post(
         "/agents",
         response_model=models.EntryModel,
         responses={
             201: {"model": models.EntryModel, "description": "A new version."},
-            **_problems(400, 409, 413, 422),
+            **problems(400, 409, 413, 422),
         },
     )
     async def publish(request: models.PublishRequest) -> Response:
@@ -126,53 +98,53 @@ def _agents(catalogue: Catalogue) -> APIRouter:
         done = await catalogue.publish(
             request.namespace, request.card, Instance(told.id, told.url) if told else None
         )
-        return _json(entry_json(done.entry), 201 if done.created else 200)
+        return answer(entry_json(done.entry), 201 if done.created else 200)
 
     @router.post(
         "/external",
         response_model=models.EntryModel,
         responses={
             201: {"model": models.EntryModel, "description": "A new version."},
-            **_problems(400, 409, 413, 422),
+            **problems(400, 409, 413, 422),
         },
     )
     async def register(request: models.RegisterRequest) -> Response:
         """Register an external agent by the URL of its card, or of its server. It is looked at again from time to time."""
         done = await catalogue.register_url(request.namespace, request.url)
-        return _json(entry_json(done.entry), 201 if done.created else 200)
+        return answer(entry_json(done.entry), 201 if done.created else 200)
 
-    @router.get("/agents/{name}", response_model=models.EntryModel, responses=_problems(400, 404))
+    @router.get("/agents/{name}", response_model=models.EntryModel, responses=problems(400, 404))
     async def get(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """The latest version of an agent."""
-        return _json(entry_json(await catalogue.get(Agent(namespace, name), None)))
+        return answer(entry_json(await catalogue.get(Agent(namespace, name), None)))
 
-    @router.get("/agents/{name}/versions", response_model=models.VersionsModel, responses=_problems(400, 404))
+    @router.get("/agents/{name}/versions", response_model=models.VersionsModel, responses=problems(400, 404))
     async def versions(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """All versions of an agent, highest first."""
         found = await catalogue.versions(Agent(namespace, name))
-        return _json({"versions": [entry_json(one) for one in found]})
+        return answer({"versions": [entry_json(one) for one in found]})
 
     @router.get(
-        "/agents/{name}/versions/{version}", response_model=models.EntryModel, responses=_problems(400, 404)
+        "/agents/{name}/versions/{version}", response_model=models.EntryModel, responses=problems(400, 404)
     )
     async def get_version(name: Name, version: VersionPath, namespace: Namespace = PUBLIC) -> Response:
         """One version of an agent."""
-        return _json(entry_json(await catalogue.get(Agent(namespace, name), version)))
+        return answer(entry_json(await catalogue.get(Agent(namespace, name), version)))
 
-    @router.put("/agents/{name}/latest", response_model=models.EntryModel, responses=_problems(400, 404, 413))
+    @router.put("/agents/{name}/latest", response_model=models.EntryModel, responses=problems(400, 404, 413))
     async def set_latest(
         name: Name, request: models.LatestRequest, namespace: Namespace = PUBLIC
     ) -> Response:
         """Make a version the latest, until a release higher than all others is published."""
-        return _json(entry_json(await catalogue.set_latest(Key(namespace, name, request.version))))
+        return answer(entry_json(await catalogue.set_latest(Key(namespace, name, request.version))))
 
-    @router.delete("/agents/{name}", status_code=204, responses=_problems(400, 404))
+    @router.delete("/agents/{name}", status_code=204, responses=problems(400, 404))
     async def delete(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """Delete an agent with all its versions."""
         await catalogue.delete(Agent(namespace, name), None)
         return Response(status_code=204)
 
-    @router.delete("/agents/{name}/versions/{version}", status_code=204, responses=_problems(400, 404, 409))
+    @router.delete("/agents/{name}/versions/{version}", status_code=204, responses=problems(400, 404, 409))
     async def delete_version(name: Name, version: VersionPath, namespace: Namespace = PUBLIC) -> Response:
         """Delete a version; not the latest while there are others."""
         await catalogue.delete(Agent(namespace, name), version)
@@ -180,7 +152,7 @@ def _agents(catalogue: Catalogue) -> APIRouter:
 
     instance = "/agents/{name}/versions/{version}/instances/{instance_id}"
 
-    @router.post(f"{instance}/heartbeat", status_code=204, responses=_problems(400, 404))
+    @router.post(f"{instance}/heartbeat", status_code=204, responses=problems(400, 404))
     async def heartbeat(
         name: Name, version: VersionPath, instance_id: InstancePath, namespace: Namespace = PUBLIC
     ) -> Response:
@@ -188,7 +160,7 @@ def _agents(catalogue: Catalogue) -> APIRouter:
         await catalogue.heartbeat(Key(namespace, name, version), instance_id)
         return Response(status_code=204)
 
-    @router.delete(instance, status_code=204, responses=_problems(400))
+    @router.delete(instance, status_code=204, responses=problems(400))
     async def withdraw(
         name: Name, version: VersionPath, instance_id: InstancePath, namespace: Namespace = PUBLIC
     ) -> Response:
@@ -200,9 +172,9 @@ def _agents(catalogue: Catalogue) -> APIRouter:
 
 
 def _search(catalogue: Catalogue) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["search"], route_class=_StrictRoute)
+    router = APIRouter(prefix="/v1", tags=["search"], route_class=StrictRoute)
 
-    @router.get("/agents", response_model=models.PageModel, responses=_problems(400))
+    @router.get("/agents", response_model=models.PageModel, responses=problems(400))
     async def search(
         text: Word = "",
         namespace: Annotated[str, Query(max_length=64)] = "",
@@ -233,14 +205,14 @@ def _search(catalogue: Catalogue) -> APIRouter:
             protocolVersion,
             health,
         )
-        return _json(page_json(await catalogue.find(wanted, limit, cursor)))
+        return answer(page_json(await catalogue.find(wanted, limit, cursor)))
 
     @router.get(
         "/watch",
         response_class=EventSourceResponse,
         responses={
             200: {"content": {"text/event-stream": {}}, "description": "Changes as server-sent events."},
-            **_problems(400),
+            **problems(400),
         },
     )
     async def watch(
@@ -278,18 +250,18 @@ def _event(change: Change) -> ServerSentEvent:
 def _probes(catalogue: Catalogue, metrics: Metrics) -> APIRouter:
     router = APIRouter(tags=["probes"])
 
-    @router.get("/healthz", response_model=models.Health, responses=_problems())
+    @router.get("/healthz", response_model=models.Health, responses=problems())
     async def healthz(request: Request) -> Response:
         """Whether the process does its work."""
         if request.app.state.background.done():
             return problem(503, "busy", "the background work of this registry has ended; restart it")
-        return _json({"status": "ok", "detail": ""})
+        return answer({"status": "ok", "detail": ""})
 
-    @router.get("/readyz", response_model=models.Health, responses=_problems())
+    @router.get("/readyz", response_model=models.Health, responses=problems())
     async def readyz() -> Response:
         """Whether it can serve: the store answers, the index is built."""
         waiting = await catalogue.ready()
-        return problem(503, "busy", waiting) if waiting else _json({"status": "ok", "detail": ""})
+        return problem(503, "busy", waiting) if waiting else answer({"status": "ok", "detail": ""})
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def figures() -> Response:
