@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines.keeper import Scratch
+from engines.nacos import Nacos
 from engines.postgres import Postgres
 from engines.rocketmq import RocketMQ
 from engines.s3 import S3
@@ -85,3 +86,26 @@ def own_s3() -> Iterator[Callable[..., S3]]:
     """Start an S3 server that this test may kill: `own_s3()`."""
     with ExitStack() as servers:
         yield lambda **options: servers.enter_context(S3(**options))
+
+
+@pytest.fixture(scope="session")
+def nacos(run_folder: Scratch) -> Nacos:
+    """The run's Nacos, for all who leave it running: create_namespace() gives each test its own."""
+    with run_folder.locked():
+        server = Nacos(run_folder.folder, short_lived=True)
+        if not server.running:
+            server.start()
+    return server
+
+
+@pytest.fixture
+def nacos_url(nacos: Nacos) -> str:
+    """`nacos://nacos:…@127.0.0.1:port/t…`: an empty namespace for this test alone, and who may do all."""
+    return nacos.address(nacos.create_namespace())
+
+
+@pytest.fixture
+def own_nacos() -> Iterator[Callable[..., Nacos]]:
+    """Start a Nacos that this test may kill: `own_nacos(settings={"nacos.core.auth.caching.enabled": "true"})`."""
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(Nacos(**{"short_lived": True, **options}))

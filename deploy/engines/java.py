@@ -46,7 +46,7 @@ class Jars:
         """Java options that use the archive of a program's loaded classes, or write it when the program ends."""
         archive = self.folder / f"{program}.jsa"
         if make:
-            return [f"-XX:ArchiveClassesAtExit={archive}"]
+            return [f"-XX:ArchiveClassesAtExit={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
         return [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"] if archive.exists() else []
 
     @contextmanager
@@ -54,16 +54,18 @@ class Jars:
         """Under a lock of all processes: True for the first to come here ever; the rest wait for it and get False.
         One that fails leaves the place to the next."""
         done = self.folder / f"{what}.done"
-        with (self.folder / "lock").open("ab") as lock:
+        with (self.folder / f"{what}.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield not done.exists()
             done.touch()
 
 
-def jars(pom: Path) -> Jars:
-    """What the pom depends on: fetched the first time (under a lock), the same folder ever after. Raises EngineError."""
+def jars(pom: Path, *sources: Path) -> Jars:
+    """What the pom depends on: fetched the first time (under a lock), the same folder ever after. Raises EngineError.
+    `sources` are what is compiled against it: a folder is good for one text of them."""
     version = subprocess.run([java(), "-version"], capture_output=True, timeout=30, check=True).stderr
-    key = hashlib.sha256(pom.read_bytes() + version).hexdigest()[:12]
+    texts = [path.read_bytes() for path in (pom, *sources)]
+    key = hashlib.sha256(b"".join([*texts, version])).hexdigest()[:12]
     folder = cache() / f"{pom.parent.name}-{key}"
     with (cache() / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

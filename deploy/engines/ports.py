@@ -2,16 +2,17 @@
 
 import random
 import socket
+from collections.abc import Sequence
 
 # Below the ports that systems give to outgoing connections: a server that is down gets its port back when it restarts.
 _RANGE = range(10_240, 32_000)
 
 
-def free_port(preferred: int = 0, *, also: int = 0) -> int:
-    """The preferred port if nothing listens there, else some free one; with `also`, port + also is free too."""
+def free_port(preferred: int = 0, *, also: Sequence[int] = ()) -> int:
+    """The preferred port if nothing listens there, else some free one; for each n of `also`, port + n is free too."""
     tries = [preferred] if preferred else []
     for port in [*tries, *random.SystemRandom().sample(_RANGE, 100)]:
-        if _free(port) and _free(port + also):
+        if all(_free(port + offset) for offset in (0, *also)):
             return port
     raise OSError("no free port on 127.0.0.1")
 

@@ -233,7 +233,7 @@ class RocketMQ:
         # The broker also listens two ports below its own.
         ports = {
             "namesrv": free_port(),
-            "broker": free_port(also=-2),
+            "broker": free_port(also=[-2]),
             "ha": free_port(),
             "proxy": free_port(self._preferred),
             "remoting": free_port(),

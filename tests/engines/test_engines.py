@@ -16,6 +16,7 @@ from obstore.store import S3Store
 
 from engines.errors import EngineError
 from engines.keeper import Scratch
+from engines.nacos import Nacos
 from engines.postgres import Postgres
 from engines.rocketmq import PARTS, RocketMQ
 from engines.run import Engines
@@ -146,6 +147,39 @@ def test_s3_keeps_what_it_was_given_through_kill_9_and_refuses_who_does_not_sign
 def test_every_test_has_a_bucket_of_its_own(s3: S3, s3_url: str) -> None:
     assert s3_url.startswith("s3://")
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == s3.environment["AWS_SECRET_ACCESS_KEY"]
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_nacos_keeps_what_it_was_given_through_kill_9_and_refuses_who_has_no_password(
+    own_nacos: Callable[..., Nacos],
+) -> None:
+    server = own_nacos()
+    url, namespace = server.url, server.create_namespace()
+    server.kill()
+    assert not server.running
+    server.start()
+    known = server.call("GET", "/v3/admin/core/namespace/list")
+    assert (namespace in {each["namespace"] for each in known}, server.url) == (True, url)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{server.http}/nacos/v3/admin/core/namespace/list", timeout=10)
+    folder = server.folder
+    server.close()
+    assert not server.running
+    assert not folder.exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(300)
+def test_every_test_has_a_nacos_namespace_of_its_own(nacos: Nacos, nacos_url: str) -> None:
+    namespace = nacos_url.rpartition("/")[2]
+    assert nacos_url == nacos.address(namespace)
+    agents = nacos.call(
+        "GET",
+        "/v3/admin/ai/a2a/list",
+        {"namespaceId": namespace, "agentName": "", "search": "blur", "pageNo": "1", "pageSize": "10"},
+    )
+    assert agents["totalCount"] == 0
 
 
 def bucket_of(server: S3, bucket: str) -> S3Store:
