@@ -111,6 +111,10 @@ class Catalogue:
         """See `RegistryClient.search`."""
         return await self.search.find(query, limit, cursor)
 
+    async def last_change(self) -> int:
+        """The number of the newest change: what was read before is as it was until this grows."""
+        return await self._record.last_change()
+
     # -- health
     async def heartbeat(self, key: Key, instance_id: str) -> None:
         """See `RegistryClient.heartbeat`."""

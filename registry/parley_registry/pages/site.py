@@ -1,0 +1,17 @@
+"""All pages together, as the service takes them in."""
+
+from fastapi import FastAPI
+
+from parley_core.identity import Authenticator
+from parley_registry.catalogue import Catalogue
+from parley_registry.pages.agent import agent_pages
+from parley_registry.pages.door import PageDoor
+from parley_registry.pages.listing import listing
+
+
+def install(app: FastAPI, catalogue: Catalogue, authenticator: Authenticator) -> None:
+    """Add the pages to a service. To be called after the middleware that asks who calls has been added, before that
+    which looks at the Host header."""
+    app.include_router(listing(catalogue))
+    app.include_router(agent_pages(catalogue))
+    app.add_middleware(PageDoor, authenticator=authenticator)
