@@ -23,8 +23,9 @@ from parley_core.identity import authenticator_for
 from parley_registry.client import Instance, RegistryClient
 from parley_runtime.admission import Admission
 from parley_runtime.bindings.app import App, build_app
-from parley_runtime.bindings.card import interfaces
+from parley_runtime.bindings.card import jwks_route
 from parley_runtime.bindings.grpc import GrpcServer, start_grpc
+from parley_runtime.cards import Cards
 from parley_runtime.engines import engines_for
 from parley_runtime.front import Front
 from parley_runtime.inbox import Inbox
@@ -45,9 +46,9 @@ class AgentHost:
     """A durable A2A server around an executor. `await host.run()` serves until a signal; or mount `host.app`
     (an ASGI app whose lifespan starts and stops the rest) in a server of your own.
 
-    `card` is a 1.0 AgentCard; its `supported_interfaces` are written by the host. `executor` is any a2a-sdk
-    AgentExecutor. An executor may have `routes` (Starlette routes, mounted at /agent), `on_crash` ("retry" or
-    "fail") and async `start(host)` / `stop()` of its own.
+    `card` is a 1.0 AgentCard; its `supported_interfaces` are written by the host. `extended_card` is what callers
+    who proved who they are may read of it. `executor` is any a2a-sdk AgentExecutor. An executor may have `routes`
+    (Starlette routes, mounted at /agent), `on_crash` ("retry" or "fail") and async `start(host)` / `stop()` of its own.
 
     Raises ConfigurationError for settings that cannot work.
     """
@@ -68,7 +69,8 @@ class AgentHost:
         require_safe_listen(s.listen, self._authenticator)
         if s.grpc:
             require_safe_listen(s.grpc, self._authenticator)
-        self.card = _published(card, s)
+        self.cards = Cards(card, extended_card, s)
+        self.card = self.cards.public
         self.engines = engines_for(s, self.card.name, self.card.version, self.id)
         self.store = self.engines.store
         self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
@@ -97,7 +99,7 @@ class AgentHost:
             self.engines.queue,
             self.push,
             version=version,
-            extended_card=extended_card,
+            extended_card=self.cards.extended,
             worker=self.worker,
             cancel_wait=s.cancel_wait,
             payloads=self.payloads,
@@ -131,7 +133,7 @@ class AgentHost:
             readyz=self._pages.readyz,
             metrics=self._pages.metrics,
             owned=[*self._pages.owned, *owned],
-            extra=[*extra, *public],
+            extra=[jwks_route(self.cards.jwks), *extra, *public],
             lifespan=self._lifespan,
         )
 
@@ -186,6 +188,11 @@ class AgentHost:
             interval=self.settings.lease / 6,
             retain_events=self.settings.retain_events,
             retain_tasks=self.settings.retain_tasks,
+            group.create_task(self.cards.run(self._signed_anew))
+
+    def _signed_anew(self) -> None:
+        if self._publisher is not None:
+            self._publisher.renew()
             pushed=self.push.wake,
         )
 
@@ -324,16 +331,3 @@ def _listener(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror}; choose another --listen"
         ) from error
     return listener
-
-
-def _published(card: pb.AgentCard, settings: HostSettings) -> pb.AgentCard:
-    """The card as this host publishes it: its version and interfaces filled in."""
-    out = pb.AgentCard()
-    out.CopyFrom(card)
-    out.version = settings.version or card.version
-    if not out.name or not out.version:
-        raise ConfigurationError("the card needs a name and a version (or give --version)")
-    public = settings.public_url or f"http://{settings.listen}"
-    del out.supported_interfaces[:]
-    out.supported_interfaces.extend(interfaces(public, settings.grpc))
-    return out

@@ -23,6 +23,7 @@ class Publisher:
         self._card = card
         self._instance = instance
         self._failures = 0
+        self._renewed = False
         self._leaving = False
         self._calling = asyncio.Lock()
         self.published = asyncio.Event()
@@ -43,12 +44,17 @@ class Publisher:
                 self._failures += 1
                 await asyncio.sleep(_RETRY[min(self._failures, len(_RETRY)) - 1])
 
+    def renew(self) -> None:
+        """Publish the card again with the next beat: it was signed anew."""
+        self._renewed = True
+
     async def _tell(self) -> None:
         if self._leaving:
             return
-        if self.published.is_set():
+        if self.published.is_set() and not self._renewed:
             await self._registry.heartbeat(self._card.name, self._card.version, self._instance.id)
         else:
+            self._renewed = False
             entry = await self._registry.publish(self._card, instance=self._instance)
             log.info("published %s %s to the registry", entry.name, entry.version)
             self.published.set()

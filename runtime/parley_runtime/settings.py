@@ -103,6 +103,9 @@ class HostSettings(BaseSettings):
     auth_issuer: str = ""
     """Issuer (`iss`) that bearer tokens must have."""
     auth_audience: str = ""
+    signing_keys: Path | None = None
+    """File of the keys that sign the agent's cards (`parley keys create`), read again when it changes; empty: cards are
+    not signed."""
     """Audience (`aud`) that bearer tokens must have."""
     auth_jwks: str = ""
     """URL or file of the JSON Web Key Set that verifies bearer tokens; empty: loopback only, no tokens."""

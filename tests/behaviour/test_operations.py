@@ -270,9 +270,3 @@ async def test_push_configurations_are_kept_until_deleted(wired: Any) -> None:
         await client.create_task_push_notification_config(
             pb.TaskPushNotificationConfig(task_id="nothing", id="bad", url=config.url)
         )
-
-
-async def test_the_extended_card_says_more(wired: Any) -> None:
-    current(wired)
-    card = await wired.client.get_extended_agent_card(pb.GetExtendedAgentCardRequest())
-    assert [skill.id for skill in card.skills] == ["obey", "secret"]

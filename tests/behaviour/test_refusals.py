@@ -279,6 +279,17 @@ async def test_what_is_anothers_does_not_exist(
     assert (await call(guarded, binding, "GetTask", {"id": task["id"]}, ada)).result == task
 
 
+async def test_the_extended_card_is_for_who_proves_who_they_are(
+    running: dict[str, Agent], issuer: Issuer, binding: str
+) -> None:
+    ada = {"Authorization": f"Bearer {issuer.token('ada')}"}
+    told = await call(running["guarded"], binding, "GetExtendedAgentCard", {}, ada)
+    assert [skill["id"] for skill in told.result["skills"]] == ["obey", "secret"]
+    for agent in ("one", "guarded"):  # the first knows nobody: a caller on loopback has proved nothing
+        refusal = await call(running[agent], binding, "GetExtendedAgentCard", {})
+        assert refusal.code == ("UNAUTHENTICATED" if binding == "GRPC" else 401)
+
+
 async def test_who_proves_nothing_gets_nothing(running: dict[str, Agent], binding: str) -> None:
     for headers in ({}, {"Authorization": "Bearer made.up.token"}, {"Authorization": "Basic YTpi"}):
         for operation, params in (("SendMessage", said("echo")), ("SubscribeToTask", {"id": "x"})):

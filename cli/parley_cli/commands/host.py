@@ -138,17 +138,30 @@ def host(
         str | None, _option("log_level", "debug, info, warning or error. Default: info")
     ] = None,
 ) -> None:
+    extended_card: Annotated[
+        Path | None,
+        _option(
+            "extended_card", "The card for callers who proved who they are, a JSON file.", metavar="FILE"
+        ),
+    ] = None,
+    signing_keys: Annotated[
+        Path | None,
+        _option(
+            "signing_keys", "Keys that sign the cards (`parley keys create`). Default: none", metavar="FILE"
+        ),
+    ] = None,
     """Host an a2a-sdk AgentExecutor as a durable A2A server.
 
     The class needs a constructor without arguments and is imported from the current directory or what is
     installed. Several processes may share one --store: any of them answers for a task, and takes it over
     when another dies. Ends on SIGTERM or Ctrl-C after handing over what runs.
     """
-    given = {k: v for k, v in context.params.items() if k not in ("executor", "card") and v is not None}
-    complete(_serve(executor, card, given))
+    apart = ("executor", "card", "extended_card")
+    given = {k: v for k, v in context.params.items() if k not in apart and v is not None}
+    complete(_serve(executor, card, extended_card, given))
 
 
-async def _serve(executor: str, card: Path, given: dict[str, Any]) -> None:
+async def _serve(executor: str, card: Path, extended: Path | None, given: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
     from parley_core.telemetry import configure_logging
@@ -161,7 +174,8 @@ async def _serve(executor: str, card: Path, given: dict[str, Any]) -> None:
         raise ConfigurationError(faults(error)) from error
     parse_listen(settings.listen)
     configure_logging(settings.log_level)
-    await AgentHost(read_card(card), load_executor(executor), settings).run()
+    more = read_card(extended) if extended is not None else None
+    await AgentHost(read_card(card), load_executor(executor), settings, extended_card=more).run()
 
 
 def faults(error: Any) -> str:

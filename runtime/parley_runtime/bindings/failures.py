@@ -40,6 +40,12 @@ class MediaTypeError(InvalidRequestError):
     message = "Unsupported media type"
 
 
+class LoginNeededError(A2AError):
+    """The operation is for callers who proved who they are, and this one did not (section 13.3)."""
+
+    message = "Only for callers who prove who they are"
+
+
 RETRY_INFO_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 
 _MAPPING: dict[type[A2AError], ErrorMapping] = {
@@ -49,8 +55,14 @@ _MAPPING: dict[type[A2AError], ErrorMapping] = {
     BacklogFullError: ErrorMapping(429, "RESOURCE_EXHAUSTED", "BACKLOG_FULL"),
     PayloadTooLargeError: ErrorMapping(413, "RESOURCE_EXHAUSTED", "PAYLOAD_TOO_LARGE"),
     MediaTypeError: ErrorMapping(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE"),
+    LoginNeededError: ErrorMapping(401, "UNAUTHENTICATED", "UNAUTHENTICATED"),
 }
-_CODES = {**JSON_RPC_ERROR_CODE_MAP, PayloadTooLargeError: -32600, MediaTypeError: -32600}
+_CODES = {
+    **JSON_RPC_ERROR_CODE_MAP,
+    PayloadTooLargeError: -32600,
+    MediaTypeError: -32600,
+    LoginNeededError: -32600,
+}
 _INTERNAL = -32603
 
 
@@ -86,8 +98,10 @@ def retry_after(error: A2AError) -> int:
     return max(1, int(data.get("retryAfter", 1)))
 
 
-def retry_headers(error: A2AError) -> dict[bytes, bytes]:
-    """The Retry-After header of an answer, where there is one (RFC 9110, 10.2.3)."""
+def answer_headers(error: A2AError) -> dict[bytes, bytes]:
+    """What the headers of an answer say of the error: Retry-After (RFC 9110, 10.2.3) or WWW-Authenticate (11.6.1)."""
+    if isinstance(error, LoginNeededError):
+        return {b"www-authenticate": b"Bearer"}
     seconds = retry_after(error)
     return {b"retry-after": b"%d" % seconds} if seconds else {}
 
@@ -102,6 +116,11 @@ def jsonrpc_error(request_id: str | int | None, error: A2AError) -> bytes:
 def outcome(error: A2AError | None) -> str:
     """How a call ended, as a metric's label: "ok" or the error's reason in lower case."""
     return "ok" if error is None else mapping(error).reason.lower()
+
+
+def jsonrpc_status(error: A2AError) -> int:
+    """The HTTP status of a JSON-RPC error response: 200, but 401 where a challenge goes with it (section 7.4)."""
+    return 401 if isinstance(error, LoginNeededError) else 200
 
 
 def http_status(error: A2AError) -> int:

@@ -20,7 +20,7 @@ from parley_core.errors import Unavailable
 from parley_core.telemetry import current_trace
 from parley_runtime import rules
 from parley_runtime.bindings.decode import invalid
-from parley_runtime.bindings.failures import BacklogFullError, TryAgainError
+from parley_runtime.bindings.failures import BacklogFullError, LoginNeededError, TryAgainError
 from parley_runtime.front import Front
 from parley_runtime.store import LoggedEvent, Overloaded
 
@@ -80,7 +80,13 @@ class Guard(RequestHandler):
     async def on_get_extended_agent_card(
         self, params: pb.GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> pb.AgentCard:
-        return await self._call(self._front.on_get_extended_agent_card, params, context)
+        card = await self._call(self._front.on_get_extended_agent_card, params, context)
+        if not context.user.is_authenticated:
+            raise LoginNeededError(
+                "The extended card is for callers who prove who they are: send Authorization: Bearer … "
+                "(a host without PARLEY_AUTH_… knows nobody)"
+            )
+        return card
 
     async def send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext, after: int | None

@@ -25,10 +25,11 @@ from parley_runtime.bindings.decode import decode, parse_json
 from parley_runtime.bindings.failures import (
     MediaTypeError,
     PayloadTooLargeError,
+    answer_headers,
     http_status,
     jsonrpc_error,
+    jsonrpc_status,
     outcome,
-    retry_headers,
 )
 from parley_runtime.bindings.guard import Batches, Guard, translate
 from parley_runtime.bindings.request import (
@@ -139,11 +140,11 @@ class JsonRpcBinding(JsonRpcDispatcher):
             return _Answer(jsonrpc_error(refusal.request_id, refusal.error))
         except A2AError as error:
             self._count(method, error)
-            return _Answer(jsonrpc_error(request_id, error), headers=retry_headers(error))
+            return _Answer(jsonrpc_error(request_id, error), jsonrpc_status(error), answer_headers(error))
         except Exception as error:  # noqa: BLE001 - translated, logged, and told to the client without details
             failure = translate(error)
             self._count(method, failure)
-            return _Answer(jsonrpc_error(request_id, failure), headers=retry_headers(failure))
+            return _Answer(jsonrpc_error(request_id, failure), headers=answer_headers(failure))
 
     def _count(self, method: str, error: A2AError | None) -> None:
         known = method in self.METHOD_TO_MODEL or self._compat.supports_method(method)

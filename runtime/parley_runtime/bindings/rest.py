@@ -29,10 +29,10 @@ from parley_runtime.bindings.compat import RestCompat
 from parley_runtime.bindings.context import HttpContextBuilder, http_context, version_of
 from parley_runtime.bindings.decode import decode, decode_query, parse_json
 from parley_runtime.bindings.failures import (
+    answer_headers,
     http_status,
     outcome,
     rest_error,
-    retry_headers,
     status_json,
 )
 from parley_runtime.bindings.guard import Batches, Guard, translate
@@ -135,7 +135,7 @@ class RestBinding(RestDispatcher):
                 None,
                 sdk.delete_push_notification,
             ),
-            ("GetExtendedAgentCard", "GET /extendedAgentCard", None, sdk.handle_authenticated_agent_card),
+            ("GetExtendedAgentCard", "GET /extendedAgentCard", None, RestBinding.on_extended_card),
         ]
         routes = []
         for tenant in (False, True):
@@ -171,7 +171,7 @@ class RestBinding(RestDispatcher):
         except Exception as error:  # noqa: BLE001 - translated, logged, and told to the client without details
             failure = translate(error)
             REQUESTS.labels("rest", name, outcome(failure)).inc()
-            headers = retry_headers(failure)
+            headers = answer_headers(failure)
             return await respond(send, http_status(failure), rest_error(failure), A2A_JSON, headers)
         if isinstance(answer, Response):
             return await answer(scope, receive, send)
@@ -252,6 +252,13 @@ class RestBinding(RestDispatcher):
             return task
 
         return A2AJSONResponse(MessageToDict(await self._handle_non_streaming(request, cancel)))
+
+    async def on_extended_card(self, request: Request) -> Response:
+        """GetExtendedAgentCard, kept by nobody but the one who asked (section 13.3)."""
+        card = await self._guard.on_get_extended_agent_card(
+            pb.GetExtendedAgentCardRequest(), self._build_call_context(request)
+        )
+        return A2AJSONResponse(MessageToDict(card), headers={"cache-control": "private, max-age=60"})
 
 
 def _pattern(template: str, tenant: bool = False) -> re.Pattern[str]:

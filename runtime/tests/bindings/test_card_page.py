@@ -5,6 +5,7 @@ from typing import Any
 
 from a2a.client.card_resolver import parse_agent_card
 from a2a.compat.v0_3 import types as v03
+from google.protobuf.json_format import MessageToDict
 
 CARD = "/.well-known/agent-card.json"
 
@@ -30,7 +31,7 @@ async def test_head_says_what_get_would(served: Any) -> None:
 
 
 async def test_clients_of_both_versions_can_read_it(served: Any) -> None:
-    document = (await served.client.get(CARD)).json()
+    document = (await served.client.get(CARD, headers={"A2A-Version": ""})).json()
     current = parse_agent_card(copy.deepcopy(document))
     assert [(i.protocol_binding, i.protocol_version) for i in current.supported_interfaces] == [
         ("JSONRPC", "1.0"),
@@ -41,3 +42,23 @@ async def test_clients_of_both_versions_can_read_it(served: Any) -> None:
     old = v03.AgentCard.model_validate(document)
     assert old.url.endswith("/a2a/jsonrpc")
     assert old.preferred_transport == "JSONRPC"
+
+
+async def test_who_asks_for_1_0_gets_the_card_alone(served: Any) -> None:
+    both = await served.client.get(CARD, headers={"A2A-Version": ""})
+    alone = await served.client.get(CARD, headers={"A2A-Version": "1.0"})
+    assert "url" in both.json()
+    assert alone.json() == MessageToDict(served.front.card)
+    assert alone.headers["etag"] != both.headers["etag"]
+    assert alone.headers["vary"] == "A2A-Version"
+
+
+async def test_the_tag_changes_with_the_key_and_not_with_the_signature(served: Any) -> None:
+    tags = []
+    for protected, signature in (("key-1", "a"), ("key-1", "b"), ("key-2", "c")):
+        del served.front.card.signatures[:]
+        served.front.card.signatures.add(protected=protected, signature=signature)
+        answer = await served.client.get(CARD)
+        tags.append(answer.headers["etag"])
+    assert tags[0] == tags[1] != tags[2]
+    assert answer.json()["signatures"] == [{"protected": "key-2", "signature": "c"}]

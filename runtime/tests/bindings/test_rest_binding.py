@@ -23,7 +23,6 @@ CALLS = [
     ("GET", CONFIG, None, "ListTaskPushNotificationConfigs"),
     ("GET", CONFIG + "/c", None, "GetTaskPushNotificationConfig"),
     ("DELETE", CONFIG + "/c", None, "DeleteTaskPushNotificationConfig"),
-    ("GET", "/extendedAgentCard", None, "GetExtendedAgentCard"),
     ("POST", "/message:stream", MESSAGE, "SendStreamingMessage"),
     ("POST", "/tasks/t:subscribe", None, "SubscribeToTask"),
     ("GET", "/tasks/t:subscribe", None, "SubscribeToTask"),
@@ -33,7 +32,6 @@ ANSWERS = {
     "CreateTaskPushNotificationConfig": pb.TaskPushNotificationConfig(id="c"),
     "GetTaskPushNotificationConfig": pb.TaskPushNotificationConfig(id="c"),
     "ListTaskPushNotificationConfigs": pb.ListTaskPushNotificationConfigsResponse(),
-    "GetExtendedAgentCard": pb.AgentCard(name="n"),
 }
 
 
@@ -59,6 +57,26 @@ async def test_every_path_reaches_its_operation_with_and_without_tenant(
         assert (getattr(params, "task_id", "") or params.id) == "t"
     if path.endswith("/c"):
         assert params.id == "c"
+
+
+async def test_the_extended_card_is_kept_by_nobody_else(build: Any, served: Any) -> None:
+    class Ada:
+        async def authenticate(self, headers: Any) -> Identity:
+            return Identity("ada")
+
+        aclose = Anonymous.aclose
+
+    served.front.answer = pb.AgentCard(name="n")
+    transport = httpx.ASGITransport(app=build(served.front, Ada()))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://x", headers={"A2A-Version": "1.0"}
+    ) as client:
+        for tenant in ("", "/acme"):
+            response = await client.get(f"{BASE}{tenant}/extendedAgentCard")
+            assert response.json() == {"name": "n"}
+            assert response.headers["cache-control"].startswith("private")
+            assert response.headers["content-type"] == "application/a2a+json"
+    assert [context.tenant for _, _, context, _ in served.front.calls] == ["", "acme"]
 
 
 async def test_cancel_carries_its_metadata(served: Any) -> None:
