@@ -175,6 +175,11 @@ class AgentHost:
                 group.create_task(self.worker.run())
             if self._publisher is not None:
                 group.create_task(self._publisher.run())
+            group.create_task(self.cards.run(self._signed_anew))
+
+    def _signed_anew(self) -> None:
+        if self._publisher is not None:
+            self._publisher.renew()
 
     def _sweeper(self) -> Sweeper:
         name, version = self.card.name, self.card.version
@@ -188,11 +193,6 @@ class AgentHost:
             interval=self.settings.lease / 6,
             retain_events=self.settings.retain_events,
             retain_tasks=self.settings.retain_tasks,
-            group.create_task(self.cards.run(self._signed_anew))
-
-    def _signed_anew(self) -> None:
-        if self._publisher is not None:
-            self._publisher.renew()
             pushed=self.push.wake,
         )
 

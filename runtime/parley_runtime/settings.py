@@ -100,12 +100,12 @@ class HostSettings(BaseSettings):
     retain_tasks: float = Field(default=30 * 24 * 3600.0, ge=0)
     """How long after its end a task is kept at all, and its messageIds are known."""
 
-    auth_issuer: str = ""
-    """Issuer (`iss`) that bearer tokens must have."""
-    auth_audience: str = ""
     signing_keys: Path | None = None
     """File of the keys that sign the agent's cards (`parley keys create`), read again when it changes; empty: cards are
     not signed."""
+    auth_issuer: str = ""
+    """Issuer (`iss`) that bearer tokens must have."""
+    auth_audience: str = ""
     """Audience (`aud`) that bearer tokens must have."""
     auth_jwks: str = ""
     """URL or file of the JSON Web Key Set that verifies bearer tokens; empty: loopback only, no tokens."""

@@ -134,10 +134,6 @@ def host(
         str | None,
         _option("allowed_hosts", "Host names accepted besides the listen address.", metavar="NAME,…"),
     ] = None,
-    log_level: Annotated[
-        str | None, _option("log_level", "debug, info, warning or error. Default: info")
-    ] = None,
-) -> None:
     extended_card: Annotated[
         Path | None,
         _option(
@@ -150,6 +146,10 @@ def host(
             "signing_keys", "Keys that sign the cards (`parley keys create`). Default: none", metavar="FILE"
         ),
     ] = None,
+    log_level: Annotated[
+        str | None, _option("log_level", "debug, info, warning or error. Default: info")
+    ] = None,
+) -> None:
     """Host an a2a-sdk AgentExecutor as a durable A2A server.
 
     The class needs a constructor without arguments and is imported from the current directory or what is
