@@ -33,7 +33,9 @@ from parley_runtime.pages import Pages
 from parley_runtime.payloads import payloads_for
 from parley_runtime.publisher import Publisher
 from parley_runtime.push.service import PushService
+from parley_runtime.residents import executor_name, judge
 from parley_runtime.settings import HostSettings, parse_listen
+from parley_runtime.store import Resident
 from parley_runtime.sweeper import Sweeper
 from parley_runtime.worker import Worker
 
@@ -144,6 +146,7 @@ class AgentHost:
         s = self.settings
         telemetry.start(self.card.name, self.id)
         await self.engines.open()
+        await self._move_in()
         await self.payloads.open()
         begin = getattr(self._executor, "start", None)
         if begin is not None:
@@ -165,6 +168,16 @@ class AgentHost:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+
+    async def _move_in(self) -> None:
+        who = self.settings.agent_id or executor_name(self._executor)
+        me = Resident(self.card.name, self.card.version, who)
+        try:
+            for warning in judge(me, await self.store.move_in(me)):
+                log.warning("%s", warning)
+        except ParleyError:
+            await self.engines.close()
+            raise
 
     async def _beside(self) -> None:
         async with asyncio.TaskGroup() as group:

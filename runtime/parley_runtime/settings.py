@@ -55,6 +55,9 @@ class HostSettings(BaseSettings):
     """Whose tasks the inbox's messages become; needed with an inbox, for whoever may write to its topic submits."""
     version: str = ""
     """Version of the agent; empty: the card's."""
+    agent_id: str = ""
+    """What all processes of this agent have in common, should another of its name and version come to the same store;
+    empty: the executor's class."""
     role: Annotated[tuple[Role, ...], NoDecode] = ("front", "worker")
     """What this process does: accept and answer calls (`front`), execute (`worker`), or both."""
     registry: str = ""

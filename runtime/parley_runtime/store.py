@@ -333,6 +333,18 @@ class QueueState:
     """Executions that the quota allows now; None without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A version of the agent whose tasks a store keeps."""
+
+    agent: str
+    version: str
+    executor: str
+    """What its replicas have in common, and another agent of the same name has not."""
+    live: bool = False
+    """Whether workers of it are alive."""
+
+
 class Store(Protocol):
     """See the module's text for the guarantees. All methods may raise parley_core's Unavailable."""
 
@@ -344,6 +356,10 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Return when the store answers a read and (tried now and then) takes a write."""
+
+    async def move_in(self, me: Resident) -> Sequence[Resident]:
+        """Who was there before; and from now on `me` is, unless another agent is, or this version by another executor with
+        workers that live."""
 
     # -- accepting
     def accept(self, message: NewMessage, *, take_as: str = "") -> "Future[Accepted]":

@@ -74,6 +74,10 @@ def host(
         _option("blob_url", "Where this host's large parts are read. Default: the public URL", metavar="URL"),
     ] = None,
     version: Annotated[str | None, _option("version", "The agent's version. Default: the card's")] = None,
+    agent_id: Annotated[
+        str | None,
+        _option("agent_id", "What all processes of this agent have in common. Default: the executor's class"),
+    ] = None,
     role: Annotated[
         str | None, _option("role", "What this process does. Default: front,worker", metavar="front,worker")
     ] = None,

@@ -273,6 +273,17 @@ INSERT INTO takeover SELECT id, epoch - 1, worker, now_s() FROM t ON CONFLICT DO
 """
 DROP_DEAD_WORKERS = "DELETE FROM worker WHERE lease_until < now_s() - 60"
 
+RESIDENTS = """
+SELECT agent, version, executor, EXISTS (SELECT FROM worker w WHERE w.version = r.version AND w.lease_until >= now_s()) AS live
+ FROM resident r ORDER BY version
+"""
+MOVING_IN = "LOCK TABLE resident IN SHARE ROW EXCLUSIVE MODE"
+MOVE_IN = """
+INSERT INTO resident AS r (agent, version, executor) SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM resident WHERE agent <> $1)
+ ON CONFLICT (version) DO UPDATE SET executor = excluded.executor
+  WHERE NOT EXISTS (SELECT FROM worker w WHERE w.version = r.version AND w.lease_until >= now_s())
+"""
+
 ADD_STEP = """
 INSERT INTO step SELECT $1, $3, $4, $5, $6, $7 FROM task WHERE id = $1 AND epoch = $2 FOR SHARE ON CONFLICT DO NOTHING
 """

@@ -26,6 +26,7 @@ from parley_runtime.store import (
     NewMessage,
     Parked,
     QueueState,
+    Resident,
     StepRecord,
     StoredTask,
     Taken,
@@ -173,6 +174,13 @@ class PostgresStore:
                     self._write_at = time.monotonic() + _WRITE_TRIED
         except TimeoutError as error:
             raise Unavailable("the store does not answer; try again") from error
+
+    async def move_in(self, me: Resident) -> Sequence[Resident]:
+        async with self.pool.transaction() as c:
+            await c.execute(sql.MOVING_IN)
+            there = [Resident(*row) for row in await c.fetch(sql.RESIDENTS)]
+            await c.execute(sql.MOVE_IN, me.agent, me.version, me.executor)
+        return there
 
     # -- accepting
 

@@ -140,3 +140,10 @@ FORGET = tuple(
     for table in ("event", "snapshot", "step", "takeover", "push_config", "outbox", "work")
 )
 FORGET_TASK = "DELETE FROM task WHERE id = ?"
+RESIDENTS = """
+SELECT agent, version, executor, EXISTS (SELECT 1 FROM worker w WHERE w.version = r.version AND w.lease_until >= ?)
+ FROM resident r ORDER BY version
+"""
+MOVE_IN = """
+INSERT INTO resident(agent, version, executor) VALUES (?, ?, ?) ON CONFLICT (version) DO UPDATE SET executor = excluded.executor
+"""

@@ -23,6 +23,7 @@ from parley_runtime.store import (
     NewMessage,
     Parked,
     QueueState,
+    Resident,
     StepRecord,
     StoredTask,
     Taken,
@@ -126,6 +127,9 @@ class SqliteStore:
         if time.monotonic() >= self._probe_at:
             await self.write(lambda c: c.execute(f"PRAGMA application_id={_MARK}").fetchone())
             self._probe_at = time.monotonic() + _PROBE
+
+    async def move_in(self, me: Resident) -> Sequence[Resident]:
+        return await self.write(lambda c: writing.move_in(c, me, time.time()))
 
     # -- accepting
 

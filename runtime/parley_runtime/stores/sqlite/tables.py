@@ -172,4 +172,11 @@ CREATE TABLE outbox(
 CREATE INDEX outbox_due ON outbox(not_before) WHERE state = 0;
 CREATE INDEX outbox_order ON outbox(task_id, config_id, id);
 """,
+    """
+CREATE TABLE resident(
+  version TEXT PRIMARY KEY,
+  agent TEXT NOT NULL,
+  executor TEXT NOT NULL
+) WITHOUT ROWID;
+""",
 )

@@ -19,6 +19,7 @@ from parley_runtime.store import (
     MessageIdReused,
     NewMessage,
     Parked,
+    Resident,
     TaskEnded,
     TooManyConfigs,
     UnknownTask,
@@ -30,6 +31,13 @@ from parley_runtime.stores.sqlite import statements as sql
 
 def renew(c: sqlite3.Connection, worker: str, version: str, lease_seconds: float) -> None:
     c.execute(sql.REGISTER, (worker, version, time.time() + lease_seconds))
+
+
+def move_in(c: sqlite3.Connection, me: Resident, now: float) -> list[Resident]:
+    there = [Resident(*row[:3], bool(row[3])) for row in c.execute(sql.RESIDENTS, (now,))]
+    if not any(r.agent != me.agent or (r.version == me.version and r.live) for r in there):
+        c.execute(sql.MOVE_IN, (me.agent, me.version, me.executor))
+    return there
 
 
 def owned(c: sqlite3.Connection, task_id: str, owner: str) -> Any:
