@@ -34,7 +34,8 @@ def renew(c: sqlite3.Connection, worker: str, version: str, lease_seconds: float
 
 
 def move_in(c: sqlite3.Connection, me: Resident, now: float) -> list[Resident]:
-    there = [Resident(*row[:3], bool(row[3])) for row in c.execute(sql.RESIDENTS, (now,))]
+    rows = c.execute(sql.RESIDENTS, (now,)).fetchall()
+    there = [Resident(agent, version, executor, bool(live)) for agent, version, executor, live in rows]
     if not any(r.agent != me.agent or (r.version == me.version and r.live) for r in there):
         c.execute(sql.MOVE_IN, (me.agent, me.version, me.executor))
     return there
