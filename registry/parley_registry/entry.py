@@ -6,7 +6,9 @@ from typing import Literal, NamedTuple
 from a2a.types import AgentCard
 
 Health = Literal["up", "down", "unknown"]
-ChangeKind = Literal["published", "latest", "up", "down", "deleted", "reset", "start"]
+ChangeKind = Literal[
+    "published", "latest", "up", "down", "deleted", "rollout", "prompt", "mcp", "reset", "start"
+]
 
 PUBLIC = "public"
 """The namespace of agents for which none is told."""

@@ -3,7 +3,6 @@
 What a prompt says is data of another party: it is checked, kept, shown as text, and never followed by the registry.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from parley_registry.card import MAX_NAME, NAMESPACE
 from parley_registry.errors import Fault, PromptRejected
 from parley_registry.prompts.prompt import LATEST, AgentVersion, PromptVersion, Variable
 from parley_registry.prompts.template import NAME, placeholders
+from parley_registry.prompts.wire import with_digest
 from parley_registry.versions import is_version
 
 MAX_TEMPLATE = 64 * 1024
@@ -68,47 +68,6 @@ def check_prompt(told: Any, *, now: float) -> tuple[PromptVersion, tuple[str, ..
         raise _rejected(f"the prompt {texts['name'][:64]!r}" if texts["name"] else "the prompt", faults)
     made = PromptVersion(variables=variables, hints=hints, created=now, digest="", **texts)
     return with_digest(made), labels
-
-
-def with_digest(version: PromptVersion) -> PromptVersion:
-    """The same with its digest; who pushed it and when is no part of that."""
-    told = version_json(version)
-    parts = {key: told[key] for key in ("template", "variables", "description", "hints")}
-    digest = hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return PromptVersion(
-        **{name: getattr(version, name) for name in PromptVersion.__slots__ if name != "digest"},
-        digest=digest,
-    )
-
-
-def version_json(version: PromptVersion) -> dict[str, Any]:
-    """A version as JSON, as the service answers and as backends keep it."""
-    return {
-        "namespace": version.namespace,
-        "name": version.name,
-        "version": version.version,
-        "template": version.template,
-        "variables": [
-            {"name": one.name, "description": one.description, "required": one.required}
-            | ({} if one.required else {"default": one.default})
-            for one in version.variables
-        ],
-        "description": version.description,
-        "hints": dict(version.hints),
-        "author": version.author,
-        "created": version.created,
-        "digest": version.digest,
-    }
-
-
-def read_version(told: Mapping[str, Any]) -> PromptVersion:
-    """The version that such JSON tells. Raises KeyError or TypeError for any other."""
-    variables = tuple(
-        Variable(one["name"], one.get("description", ""), one.get("default", ""), one["required"])
-        for one in told["variables"]
-    )
-    plain = {name: told[name] for name in PromptVersion.__slots__ if name != "variables"}
-    return PromptVersion(variables=variables, **plain)
 
 
 def check_label(label: str) -> None:
