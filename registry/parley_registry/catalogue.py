@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from parley_core.errors import ConfigurationError, ParleyError
+from parley_core.errors import ParleyError
 from parley_core.hostguard import is_loopback
 from parley_registry.backends.sql import SqlRecord
 from parley_registry.card import check_card
@@ -26,9 +26,7 @@ _logger = logging.getLogger(__name__)
 
 def open_record(store: str) -> Record:
     """The record that an address names. Raises ConfigurationError."""
-    if store.startswith("sqlite:"):
-        return SqlRecord(store)
-    raise ConfigurationError(f"{store!r} is not a store of the registry; use sqlite:///path/to/file.db")
+    return SqlRecord(store)
 
 
 class Catalogue:

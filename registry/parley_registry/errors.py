@@ -131,6 +131,34 @@ class NotRendered(ParleyError):
     """A prompt cannot be made into text with the values given; the message names all that is wrong with them."""
 
 
+class VersionInUse(RegistryError):
+    """This version cannot be deleted while instances of it run or the rollout table gives it new contexts."""
+
+    kind = "version-in-use"
+    status = 409
+
+
+class NotOwner(RegistryError):
+    """The agent belongs to somebody else, who alone may change it."""
+
+    kind = "not-owner"
+    status = 403
+
+
+class RolloutRejected(RegistryError):
+    """The rollout table breaks its rules; `faults` names every one."""
+
+    kind = "rollout-rejected"
+    status = 422
+
+
+class RolloutConflict(RegistryError):
+    """The rollout table was changed by somebody else meanwhile: read it again, then decide again."""
+
+    kind = "rollout-conflict"
+    status = 409
+
+
 class RegistryBusy(RegistryError, Unavailable):
     """A limit of the registry is reached for now (watchers, pending work); try again later."""
 

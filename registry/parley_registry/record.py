@@ -2,23 +2,29 @@
 
 - *One truth, several services*: any number of service processes may use one record at once; each call is
   atomic, and a call that returned survives the death of any process.
-- *Every change is logged*: whatever changes a card, latest or health also appends to the change log in the
-  same transaction. `seq` only grows; the oldest changes are dropped once there are more than the backend keeps.
+- *Every change is logged*: whatever changes a card, latest, health or a rollout table also appends to the change log in
+  the same transaction. `seq` only grows, and changes are seen in its order: who read up to one never misses a smaller
+  one. The oldest changes are dropped once there are more than the backend keeps.
+- *An agent belongs to who published it first*: to the first actor with a name that publishes or changes it. Another one
+  with a name is refused (NotOwner), unless it is an admin. Who changed what is kept in the audit trail.
 - *A published version does not change*: its digest (see `card.CheckedCard`) is fixed by the first publish.
 - A backend that cannot search is fine: search runs on an index built from here (see `index`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from parley_registry.audit import NOBODY, Actor, Audited
 from parley_registry.card import CheckedCard
 from parley_registry.entry import Agent, Change, Health, Instance, Key
+from parley_registry.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An entry as kept: `card` is canonical ProtoJSON; `source` the card's URL if the agent is external, else "".
+    """An entry as kept: `card` is canonical ProtoJSON; `source` the card's URL if the agent is external, else "";
+    `owner` whose the agent is, or "".
 
     `interfaces` are the `supportedInterfaces` (canonical JSON) that each live instance announced, in the order of
     their first announcement.
@@ -32,6 +38,7 @@ class Stored:
     instances: tuple[Instance, ...]
     interfaces: tuple[bytes, ...]
     source: str
+    owner: str
     card: bytes
     digest: str
     updated: float
@@ -66,6 +73,16 @@ class Changes:
     missed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far what is served lags behind what is true elsewhere: `age` in seconds since the two were last known to be the
+    same, whether that is too long, and why, in words ("" while all is well)."""
+
+    age: float
+    stale: bool
+    why: str
+
+
 class Record(Protocol):
     """See the module's text for the guarantees. All methods may raise parley_core's Unavailable."""
 
@@ -78,16 +95,28 @@ class Record(Protocol):
     async def ping(self) -> None:
         """Return when the record answers a read."""
 
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard` when another process may have made a change. Only a hint, which some backends cannot give at all."""
+
+    async def freshness(self) -> Freshness:
+        """How fresh this record is; one that is itself the truth is always."""
+
     # -- the catalogue
     async def publish(
-        self, checked: CheckedCard, *, namespace: str, instance: Instance | None, source: str
+        self,
+        checked: CheckedCard,
+        *,
+        namespace: str,
+        instance: Instance | None,
+        source: str,
+        actor: Actor = NOBODY,
     ) -> Published:
         """Keep a card as its version in a namespace, make it latest if `versions.becomes_latest`, and note an instance as seen now.
 
         With a `source`, the entry is up and the agent's other versions from there are down.
 
         Raises VersionConflict when the version is kept with another digest (a source may change its own), or
-        the agent belongs to another source.
+        the agent belongs to another source; NotOwner.
         """
 
     async def load(self, keys: Sequence[Key]) -> Sequence[Stored]:
@@ -99,13 +128,14 @@ class Record(Protocol):
     async def versions(self, agent: Agent) -> Sequence[Stored]:
         """All versions of an agent, in no particular order; none when there is no such agent."""
 
-    async def set_latest(self, key: Key) -> Stored | None:
-        """Make a version the latest; None when it does not exist."""
+    async def set_latest(self, key: Key, *, actor: Actor = NOBODY) -> Stored | None:
+        """Make a version the latest; None when it does not exist. Raises NotOwner."""
 
-    async def delete(self, agent: Agent, version: str | None) -> bool:
-        """Delete a version, or all of an agent; False when there is nothing to delete.
+    async def delete(self, agent: Agent, version: str | None, *, actor: Actor = NOBODY) -> bool:
+        """Delete a version, or an agent with all that belongs to it; False when there is nothing to delete.
 
-        Raises LatestInUse.
+        A single version is guarded. Raises LatestInUse for the latest while there are others, VersionInUse while
+        instances of it live or it has a weight in the rollout table; NotOwner.
         """
 
     async def page(self, after: Key | None, limit: int) -> Sequence[Stored]:
@@ -126,6 +156,33 @@ class Record(Protocol):
 
     async def mark_source(self, source: Source, health: Health) -> None:
         """Set the health of an external agent's versions after a look at its source (up concerns the latest alone)."""
+
+    # -- rollouts
+    async def rollout(self, agent: Agent) -> Rollout:
+        """The rollout table of an agent; an empty one of revision 0 when none was set."""
+
+    async def set_rollout(
+        self, rollout: Rollout, expected_revision: int, *, actor: Actor = NOBODY
+    ) -> Rollout:
+        """Set the rollout table of an agent; what is kept then, with its new revision.
+
+        Raises RolloutConflict when the table has another revision than expected, RolloutRejected with every fault of
+        it (see `rollout.check_rollout`), NotOwner.
+        """
+
+    # -- owners and the audit trail
+    async def set_owner(self, agent: Agent, owner: str, *, actor: Actor = NOBODY) -> bool:
+        """Hand an agent over, "" to nobody; False when there is no such agent. Raises NotOwner."""
+
+    async def note(
+        self, actor: Actor, action: str, agent: Agent, version: str = "", *, detail: str = ""
+    ) -> None:
+        """Append to the audit trail what was done, or refused, elsewhere. (What this record changes is there by itself.)"""
+
+    async def audit(
+        self, *, agent: Agent | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[Audited]:
+        """The audit trail, newest first, beginning with what came before number `before`; of one agent, or of all."""
 
     # -- the log
     async def changes(self, after: int, limit: int) -> Changes:

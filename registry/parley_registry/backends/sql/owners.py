@@ -1,0 +1,35 @@
+"""Whose an agent is, inside a transaction."""
+
+from parley_registry.audit import Actor
+from parley_registry.backends.sql import statements as sql
+from parley_registry.backends.sql.transaction import Transaction, values_of
+from parley_registry.entry import Agent
+from parley_registry.errors import NotOwner
+
+
+def take(db: Transaction, agent: Agent, owner: str, actor: Actor) -> None:
+    """Refuse who is not the owner; an agent that nobody owns becomes that of the first who says who they are.
+
+    Raises NotOwner.
+    """
+    if not actor.name or actor.name == owner:
+        return
+    if not owner:
+        db.do(sql.SET_OWNER, **values_of(agent), owner=actor.name)
+        db.audit(actor, "owner", agent, after=actor.name)
+    elif not actor.admin:
+        raise NotOwner(
+            f"{agent.name} belongs to another owner; publish under another name, or have its owner hand it over"
+        )
+
+
+def set_owner(db: Transaction, agent: Agent, owner: str, actor: Actor) -> bool:
+    """See `Record.set_owner`."""
+    known = db.one(sql.AGENT, **values_of(agent))
+    if known is None:
+        return False
+    take(db, agent, known.owner, actor)
+    if known.owner != owner:
+        db.do(sql.SET_OWNER, **values_of(agent), owner=owner)
+        db.audit(actor, "owner", agent, before=known.owner, after=owner)
+    return True
