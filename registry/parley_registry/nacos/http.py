@@ -1,0 +1,181 @@
+"""Nacos's HTTP API: logged in, with a deadline on every call, its answers as values and its refusals as errors."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import orjson
+
+from parley_registry.errors import BadRequest, NotAllowed, RegistryUnavailable, UnknownAgent
+from parley_registry.nacos.address import NacosAddress
+
+_LOGIN = "/v3/auth/user/login"
+_UNKNOWN_AGENT = (50100, 50101)
+"""Nacos's codes for an agent, and for a version of an agent, that does not exist."""
+_CONFLICT = 20005
+
+
+def _shows_no_token(record: logging.LogRecord) -> bool:
+    return "receive_response_headers" not in record.getMessage()
+
+
+logging.getLogger("httpcore.http11").addFilter(_shows_no_token)
+"""Nacos answers a login with the token in a header too, and httpcore writes headers at DEBUG."""
+
+
+class AlreadyThere(BadRequest):
+    """What was to be created exists already."""
+
+
+class NacosHttp:
+    """Calls to the admin API of one Nacos cluster; a server that does not answer is passed over for the next.
+
+    Every call raises RegistryUnavailable when no server answers within `timeout` seconds or one fails, and
+    NotAllowed when Nacos does not accept the user, the password, or what the user wants to do.
+    """
+
+    def __init__(self, address: NacosAddress, *, timeout: float = 10.0) -> None:
+        self.address = address
+        self._timeout = timeout
+        scheme = "https" if address.tls else "http"
+        self._bases = itertools.cycle([f"{scheme}://{one.http}{address.context}" for one in address.servers])
+        self._base = next(self._bases)
+        self._client = httpx.AsyncClient(timeout=timeout, trust_env=False)
+        self._token = ""
+        self._renew_at = 0.0
+        self._logging_in = asyncio.Lock()
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+        await self._client.aclose()
+
+    async def get(self, path: str, query: Mapping[str, str]) -> Any:
+        """The `data` of what `path` (below the context, as /v3/admin/…) answers."""
+        return await self._call("GET", path, query=query)
+
+    async def post(self, path: str, form: Mapping[str, str]) -> Any:
+        """The same for a POST of a form."""
+        return await self._call("POST", path, form=form)
+
+    async def put(self, path: str, form: Mapping[str, str]) -> Any:
+        """The same for a PUT of a form."""
+        return await self._call("PUT", path, form=form)
+
+    async def delete(self, path: str, query: Mapping[str, str]) -> Any:
+        """The same for a DELETE."""
+        return await self._call("DELETE", path, query=query)
+
+    async def token(self) -> str:
+        """A token that is good now, or "" if the address names no user. Raises NotAllowed, RegistryUnavailable."""
+        if not self.address.user:
+            return ""
+        async with self._logging_in:
+            if not self._token or time.monotonic() > self._renew_at:
+                self._token = await self._login()
+            return self._token
+
+    def forget(self, token: str) -> None:
+        """Log in again before the next call: this token was refused."""
+        if token == self._token:
+            self._token = ""
+
+    async def _login(self) -> str:
+        who = {"username": self.address.user, "password": self.address.password}
+        response = await self._send("POST", _LOGIN, form=who)
+        if response.status_code >= 400:  # 3.1 answers a wrong password with 500
+            raise NotAllowed(
+                f"{self.address} does not take the login of {self.address.user!r} ({response.status_code}); "
+                "correct user and password in the registry's address"
+            )
+        try:
+            told = orjson.loads(response.content)
+            told = told.get("data") or told
+            token, seconds = str(told["accessToken"]), float(told["tokenTtl"])
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+            raise BadRequest(
+                f"{self.address} answers a login in no form of Nacos; is it a Nacos server?"
+            ) from None
+        self._renew_at = time.monotonic() + seconds * 0.8
+        return token
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Any:
+        for attempt in (1, 2):
+            token = await self.token()
+            response = await self._send(method, path, query=query, form=form, token=token)
+            if response.status_code in (401, 403) and token and attempt == 1:
+                self.forget(token)  # it may have been forgotten by a server that was set up anew
+                continue
+            break
+        return self._data(response)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        token: str = "",
+    ) -> httpx.Response:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        failure = ""
+        async with _deadline(self._timeout, self.address):
+            for _ in self.address.servers:
+                try:
+                    return await self._client.request(
+                        method, self._base + path, params=query, data=form, headers=headers
+                    )
+                except httpx.HTTPError as error:
+                    failure = type(error).__name__
+                    self._base = next(self._bases)
+        raise RegistryUnavailable(f"{self.address} does not answer ({failure}); is Nacos running there?")
+
+    def _data(self, response: httpx.Response) -> Any:
+        try:
+            told = orjson.loads(response.content)
+            code, message, data = int(told["code"]), str(told["message"]), told.get("data")
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            code, message, data = -1, response.text.partition("\n")[0][:200], None
+        status = response.status_code
+        if status == 200 and code == 0:
+            return data
+        detail = f"{message}: {data}" if isinstance(data, str) and data else message
+        if status in (401, 403):
+            raise NotAllowed(
+                f"{self.address} does not let {self.address.user or 'nobody'!r} do that: {detail}"
+            )
+        if code in _UNKNOWN_AGENT:
+            raise UnknownAgent(detail)
+        if code == _CONFLICT:
+            raise AlreadyThere(detail)
+        if status >= 500 or status == 429:
+            raise RegistryUnavailable(f"{self.address} fails ({status}): {detail}")
+        raise BadRequest(f"Nacos refuses ({status}, code {code}): {detail}")
+
+
+class _deadline:
+    """`asyncio.timeout` that ends in RegistryUnavailable."""
+
+    def __init__(self, seconds: float, address: NacosAddress) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._text = f"{address} does not answer within {seconds:g} s; is Nacos running there?"
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*raised)
+        except TimeoutError:
+            raise RegistryUnavailable(self._text) from None
