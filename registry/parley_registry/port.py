@@ -1,10 +1,11 @@
 """The registry as the other parts see it, whichever it is: `client.RegistryClient` speaks to the registry service."""
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, Unpack
 
 from a2a.types import AgentCard
 
+from parley_registry.criteria import Criteria
 from parley_registry.entry import Change, Entry, Instance, Page
 
 
@@ -40,24 +41,8 @@ class Registry(Protocol):
     async def delete(self, name: str, version: str | None = None) -> None:
         """Delete one version, or the agent with all its versions."""
 
-    async def search(
-        self,
-        *,
-        text: str = "",
-        namespace: str | None = None,
-        skill: str = "",
-        tag: str = "",
-        capability: str = "",
-        input_mode: str = "",
-        output_mode: str = "",
-        provider: str = "",
-        binding: str = "",
-        protocol_version: str = "",
-        health: str = "",
-        limit: int = 20,
-        cursor: str = "",
-    ) -> Page:
-        """The entries for which all that is given holds, best first."""
+    async def search(self, **criteria: Unpack[Criteria]) -> Page:
+        """The entries for which all of the criteria hold, best first."""
 
     def watch(self, *, after: int | None = None) -> AsyncGenerator[Change, None]:
         """Changes as they happen, in all namespaces that the registry serves."""

@@ -13,9 +13,10 @@ import orjson
 from parley_registry.entry import Agent, Key
 from parley_registry.errors import RegistryBusy
 from parley_registry.record import Record, Stored
-from parley_registry.searching.document import Document, document
+from parley_registry.searching.document import document
 from parley_registry.searching.index import Found, Index
-from parley_registry.searching.query import Position, Query, read_cursor, reasons, write_cursor
+from parley_registry.searching.query import Position, Query, read_cursor, write_cursor
+from parley_registry.searching.reasons import reasons
 
 T = TypeVar("T")
 
@@ -116,7 +117,8 @@ class Search:
         return found, {entry.key: entry for entry in entries}
 
     def _reasons(self, query: Query, entry: Stored, found: Found) -> list[str]:
-        return reasons(query, orjson.loads(entry.card), entry.latest, found.words, self._index.analyze)
+        card = orjson.loads(entry.card)
+        return reasons(query, card, latest=entry.latest, words=found.words, similarity=None)
 
     async def _wait_built(self) -> None:
         if not self._built.is_set():
@@ -156,11 +158,11 @@ class Search:
 
 def _put_all(index: Index, entries: Sequence[Stored]) -> None:
     for entry in entries:
-        fingerprint = hashlib.blake2b(entry.card, digest_size=16).hexdigest()
+        fingerprint = hashlib.blake2b(entry.card, digest_size=16).digest()
         if not index.holds(entry.key, fingerprint):
-            index.put(entry.key, fingerprint, _document(entry))
-        index.set_state(entry.key, latest=entry.latest, health=entry.health)
+            index.put(entry.key, fingerprint, document(entry.namespace, orjson.loads(entry.card)))
+        index.set_state(entry.key, latest=entry.latest, values=_states(entry))
 
 
-def _document(entry: Stored) -> Document:
-    return document(entry.namespace, orjson.loads(entry.card))
+def _states(entry: Stored) -> dict[str, str]:
+    return {"health": entry.health, "external": "true" if entry.source else "false"}

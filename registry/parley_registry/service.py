@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, FastAPI, Path, Query, Request
@@ -24,7 +24,7 @@ from parley_registry.models import change_json, entry_json, page_json
 from parley_registry.pages import site as pages
 from parley_registry.problems import install, problem
 from parley_registry.routing import StrictRoute, answer, problems
-from parley_registry.searching import query
+from parley_registry.searching.parameters import SearchParameters
 from parley_registry.settings import RegistrySettings
 
 _MAX_BODY = MAX_CARD + 16 * 1024
@@ -35,7 +35,6 @@ Name = Annotated[str, Path(min_length=1, max_length=MAX_NAME, examples=["coder"]
 Namespace = Annotated[str, Query(pattern=NAMESPACE)]
 VersionPath = Annotated[str, Path(min_length=1, max_length=64, examples=["1.0.0"])]
 InstancePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:@+~-]{1,128}$", examples=["coder-1"])]
-Word = Annotated[str, Query(max_length=query.MAX_TEXT)]
 
 
 def create_app(settings: RegistrySettings | None = None) -> FastAPI:
@@ -175,37 +174,10 @@ def _search(catalogue: Catalogue) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["search"], route_class=StrictRoute)
 
     @router.get("/agents", response_model=models.PageModel, responses=problems(400))
-    async def search(
-        text: Word = "",
-        namespace: Annotated[str, Query(max_length=64)] = "",
-        skill: Word = "",
-        tag: Word = "",
-        capability: Word = "",
-        inputMode: Word = "",
-        outputMode: Word = "",
-        provider: Word = "",
-        binding: Word = "",
-        protocolVersion: Word = "",
-        health: Literal["", "up", "down", "unknown"] = "",
-        limit: Annotated[int, Query(ge=1, le=query.MAX_LIMIT)] = 20,
-        cursor: Annotated[str, Query(max_length=2048)] = "",
-    ) -> Response:
+    async def search(asked: Annotated[SearchParameters, Query()]) -> Response:
         """The entries for which all that is given holds; all of them if nothing is. Latest versions come first,
         ranked by how well they fit the text, else by name."""
-        wanted = query.Query(
-            text,
-            namespace,
-            skill,
-            tag,
-            capability,
-            inputMode,
-            outputMode,
-            provider,
-            binding,
-            protocolVersion,
-            health,
-        )
-        return answer(page_json(await catalogue.find(wanted, limit, cursor)))
+        return answer(page_json(await catalogue.find(asked.query(), asked.limit, asked.cursor)))
 
     @router.get(
         "/watch",

@@ -72,7 +72,7 @@ async def test_without_criteria_all_are_listed_latest_first_then_by_name(client:
         ({"skill": "PAINT"}, ["painter 1.0.0"]),
         ({"tag": "image"}, ["painter 1.0.0"]),
         ({"capability": "streaming", "health": "up"}, ["coder 1.1.0"]),
-        ({"capability": "https://ext.example/v1"}, ["painter 1.0.0"]),
+        ({"extension": "https://ext.example/v1"}, ["painter 1.0.0"]),
         ({"input_mode": "text/plain", "output_mode": "image/svg+xml"}, ["painter 1.0.0"]),
         ({"provider": "studio ünal"}, ["painter 1.0.0"]),
         ({"binding": "GRPC"}, ["painter 1.0.0"]),
@@ -142,8 +142,8 @@ def test_paging_gives_every_match_once_in_one_order(text: str, size: int) -> Non
     index = Index()
     for number in range(900):
         card = card_json(f"agent {number:03}", description="word " * (number % 5) + "common")
-        index.put(Key("public", card["name"], "1.0.0"), "-", document("public", card))
-        index.set_state(Key("public", card["name"], "1.0.0"), latest=number % 4 != 0, health="up")
+        index.put(Key("public", card["name"], "1.0.0"), b"-", document("public", card))
+        index.set_state(Key("public", card["name"], "1.0.0"), latest=number % 4 != 0, values={"health": "up"})
     index.commit()
     query = Query(text=text)
     at_once = [key for key, _ in index.search(query, 900, None).hits]
@@ -163,8 +163,8 @@ def test_paging_goes_on_although_the_last_hit_has_gone() -> None:
     index = Index()
     for number in range(50):
         card = card_json(f"agent {number:03}", description="x " * number)
-        index.put(Key("public", card["name"], "1.0.0"), "-", document("public", card))
-        index.set_state(Key("public", card["name"], "1.0.0"), latest=True, health="up")
+        index.put(Key("public", card["name"], "1.0.0"), b"-", document("public", card))
+        index.set_state(Key("public", card["name"], "1.0.0"), latest=True, values={"health": "up"})
     index.commit()
     page = index.search(Query(), 10, None)
     index.drop(Key("public", "agent 009", "1.0.0"))
@@ -206,8 +206,8 @@ def test_an_index_forgets_what_is_dropped(tmp_path: Path) -> None:
     index = Index()
     for round_ in range(3):
         card = card_json("a", description=f"round{round_}")
-        index.put(Key("public", "a", "1.0.0"), str(round_), document("public", card))
-        index.set_state(Key("public", "a", "1.0.0"), latest=True, health="up")
+        index.put(Key("public", "a", "1.0.0"), b"%d" % round_, document("public", card))
+        index.set_state(Key("public", "a", "1.0.0"), latest=True, values={"health": "up"})
         index.commit()
     assert index.search(Query(text="round1 "), 10, None).total == 0
     assert index.search(Query(text="round2 "), 10, None).facets["health"] == {"up": 1}

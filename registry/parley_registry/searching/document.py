@@ -1,4 +1,4 @@
-"""What search knows of a card: its words by field, and its values by facet."""
+"""What search knows of a card: its text by field, and its values by facet."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,16 @@ FACETS = (
     "skill",
     "tag",
     "capability",
+    "extension",
     "inputMode",
     "outputMode",
     "provider",
     "binding",
     "protocolVersion",
+    "security",
     "health",
 )
-"""The facets of a search, by the names of its parameters."""
+"""The facets that a search counts, by the names of its parameters."""
 
 OPEN = ("skill", "tag", "provider")
 """Those of them with as many values as people think of; the others have a few."""
@@ -25,11 +27,18 @@ INTERFACE = "interface"
 """A facet kept but not shown: binding and protocol version of one and the same interface."""
 
 _CAPABILITIES = ("streaming", "pushNotifications", "extendedAgentCard")
+_SCHEMES = {
+    "apiKeySecurityScheme": "apiKey",
+    "httpAuthSecurityScheme": "http",
+    "oauth2SecurityScheme": "oauth2",
+    "openIdConnectSecurityScheme": "openIdConnect",
+    "mtlsSecurityScheme": "mutualTLS",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A card as it is indexed: `values` are pairs of facet and value, without health, which changes too often."""
+    """A card as it is indexed: `values` are pairs of facet and value, without those that change while the card does not."""
 
     name: str
     skills: str
@@ -45,12 +54,25 @@ def document(namespace: str, card: Mapping[str, Any]) -> Document:
     for skill in skills:
         titles += [skill["id"], skill["name"], *skill["tags"]]
         about += [skill["description"], *skill.get("examples", ())]
+    values = dict.fromkeys(_values(card, skills, provider))
     return Document(
         name=card["name"],
         skills="\n".join(titles),
         about="\n".join(about),
-        values=tuple(dict.fromkeys((("namespace", namespace), *_values(card, skills, provider)))),
+        values=(("namespace", namespace), ("version", card["version"]), *values),
     )
+
+
+def security(card: Mapping[str, Any]) -> list[str]:
+    """The kinds of security schemes that a card declares (specification, section 4.5), by their names in OpenAPI; "none"
+    if it declares none."""
+    schemes = card.get("securitySchemes", {}).values()
+    return [_SCHEMES[kind] for scheme in schemes for kind in scheme if kind in _SCHEMES] or ["none"]
+
+
+def media_type(mode: str) -> str:
+    """A media type without its parameters."""
+    return mode.partition(";")[0].strip()
 
 
 def _values(
@@ -65,7 +87,7 @@ def _values(
         if capabilities.get(capability):
             yield "capability", capability
     for extension in capabilities.get("extensions", ()):
-        yield "capability", extension["uri"]
+        yield "extension", extension["uri"]
     for facet, common, own in (
         ("inputMode", "defaultInputModes", "inputModes"),
         ("outputMode", "defaultOutputModes", "outputModes"),
@@ -81,8 +103,5 @@ def _values(
         yield "binding", interface["protocolBinding"]
         yield "protocolVersion", interface["protocolVersion"]
         yield INTERFACE, f"{interface['protocolBinding']} {interface['protocolVersion']}"
-
-
-def media_type(mode: str) -> str:
-    """A media type without its parameters."""
-    return mode.partition(";")[0].strip()
+    for kind in security(card):
+        yield "security", kind

@@ -25,30 +25,36 @@ class Values:
         self._bitmaps: list[BitMap] = []
         self._of_facet: dict[str, list[int]] = {facet: [] for facet in facets}
         self._unsorted: set[str] = set()
+        self._free: list[int] = []
+        self._thinned: set[str] = set()
 
     def add(self, facet: str, label: str, document: int) -> int:
         """Note that a document has a value; returns the value's number. Case does not matter, the first spelling is shown."""
         key = (facet, label.casefold())
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = len(self._bitmaps)
-            self._facets.append(facet)
-            self._labels.append(label)
-            self._bitmaps.append(BitMap())
-            self._of_facet.setdefault(facet, []).append(number)
+            number = self._numbers[key] = self._new(facet, label)
         self._bitmaps[number].add(document)
         self._unsorted.add(facet)
         return number
 
     def discard(self, number: int, document: int) -> None:
-        """Note that a document no longer has a value."""
-        self._bitmaps[number].discard(document)
-        self._unsorted.add(self._facets[number])
+        """Note that a document no longer has a value. A value that none has any more is forgotten."""
+        bitmap, facet = self._bitmaps[number], self._facets[number]
+        bitmap.discard(document)
+        self._unsorted.add(facet)
+        if not bitmap:
+            del self._numbers[facet, self._labels[number].casefold()]
+            self._free.append(number)
+            self._thinned.add(facet)
 
-    def having(self, facet: str, label: str) -> BitMap:
+    def number(self, facet: str, label: str) -> int | None:
+        """The number of a value that some document has."""
+        return self._numbers.get((facet, label.casefold()))
+
+    def having(self, number: int) -> BitMap:
         """The documents that have a value."""
-        number = self._numbers.get((facet, label.casefold()))
-        return BitMap() if number is None else self._bitmaps[number]
+        return self._bitmaps[number]
 
     def count(
         self,
@@ -95,5 +101,21 @@ class Values:
     def sort(self) -> None:
         """Put the most frequent values first again. `count` does so if need be; after many changes, better before."""
         for facet in self._unsorted:
+            if facet in self._thinned:
+                alive = {n for n in self._of_facet[facet] if self._facets[n] == facet and self._bitmaps[n]}
+                self._of_facet[facet] = sorted(alive)
             self._of_facet[facet].sort(key=lambda number: -len(self._bitmaps[number]))
         self._unsorted.clear()
+        self._thinned.clear()
+
+    def _new(self, facet: str, label: str) -> int:
+        if self._free:
+            number = self._free.pop()
+            self._facets[number], self._labels[number] = facet, label
+        else:
+            number = len(self._bitmaps)
+            self._facets.append(facet)
+            self._labels.append(label)
+            self._bitmaps.append(BitMap())
+        self._of_facet.setdefault(facet, []).append(number)
+        return number

@@ -1,43 +1,89 @@
-"""A search as it is asked: its criteria, its cursor, and the reasons that a hit is given."""
+"""A search as it is asked: its criteria, and its cursor."""
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import product
 
 import orjson
 
 from parley_registry.entry import Key
 from parley_registry.errors import BadRequest, Fault
-from parley_registry.searching.document import media_type
-
-Analyze = Callable[[str], list[str]]
+from parley_registry.searching.document import INTERFACE, media_type
 
 MAX_LIMIT = 100
 MAX_TEXT = 256
+MAX_VALUES = 16
+"""Values that one filter may be given."""
+
+Given = tuple[str, ...]
+"""The values that a filter accepts; one of them must be had. Without any, it does not matter."""
+
+PLAIN = (
+    "namespace",
+    "skill",
+    "tag",
+    "capability",
+    "extension",
+    "provider",
+    "security",
+    "owner",
+    "trust",
+    "external",
+    "version",
+    "health",
+)
+"""Filters that are called like the facet whose values they accept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """All that is given must hold; "" is not given. See `RegistryClient.search`."""
+    """All that is given must hold. See `RegistryClient.search`."""
 
     text: str = ""
-    namespace: str = ""
-    skill: str = ""
-    tag: str = ""
-    capability: str = ""
-    input_mode: str = ""
-    output_mode: str = ""
-    provider: str = ""
-    binding: str = ""
-    protocol_version: str = ""
-    health: str = ""
+    semantic: bool = True
+    latest: bool = False
+    namespace: Given = ()
+    skill: Given = ()
+    tag: Given = ()
+    capability: Given = ()
+    extension: Given = ()
+    input_mode: Given = ()
+    output_mode: Given = ()
+    provider: Given = ()
+    binding: Given = ()
+    protocol_version: Given = ()
+    security: Given = ()
+    owner: Given = ()
+    trust: Given = ()
+    external: Given = ()
+    version: Given = ()
+    health: Given = ()
 
     @property
     def digest(self) -> str:
         """A short name of the criteria, by which a cursor knows its search."""
         return hashlib.sha256(orjson.dumps(asdict(self))).hexdigest()[:12]
+
+    def criteria(self) -> list[tuple[str, Sequence[str]]]:
+        """The facets of which one of some values must be had. A media type is had by who takes all of its kind, too."""
+        found: list[tuple[str, Sequence[str]]] = []
+        found += [(facet, given) for facet in PLAIN if (given := getattr(self, facet))]
+        for facet, modes in (("inputMode", self.input_mode), ("outputMode", self.output_mode)):
+            if modes:
+                types = [media_type(mode) for mode in modes]
+                kinds = [f"{one.partition('/')[0]}/*" for one in types]
+                found.append((facet, list(dict.fromkeys((*types, *kinds, "*/*")))))
+        if self.binding and self.protocol_version:
+            found.append(
+                (INTERFACE, [" ".join(both) for both in product(self.binding, self.protocol_version)])
+            )
+        elif self.binding:
+            found.append(("binding", self.binding))
+        elif self.protocol_version:
+            found.append(("protocolVersion", self.protocol_version))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +110,7 @@ def read_cursor(query: Query, cursor: str) -> Position | None:
         digest, tier, rank, score, *key = orjson.loads(
             urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         )
-        valid = len(key) == 3 and all(isinstance(one, str) for one in key) and tier in (0, 1)
+        valid = len(key) == 3 and all(isinstance(one, str) for one in key) and tier in (0, 1, 2, 3)
         valid = valid and isinstance(rank, int) and 0 <= rank < 2**31 and isinstance(score, int | float)
         valid = valid and type(tier) is int and type(rank) is int
     except (ValueError, TypeError):
@@ -74,53 +120,6 @@ def read_cursor(query: Query, cursor: str) -> Position | None:
     if digest != query.digest:
         raise _bad_cursor("belongs to another search; keep all criteria the same while paging")
     return Position(tier, rank, float(score), Key(*key))
-
-
-def reasons(
-    query: Query, card: Mapping[str, Any], latest: bool, words: Iterable[str], analyze: Analyze
-) -> list[str]:
-    """Why a card is a hit, in words: what of it fits each criterion. `analyze` gives the words of a text."""
-    told = []
-    wanted = set(words)
-    if wanted:
-        told += _text_reasons(card, wanted, analyze)
-    for label, value in (
-        ("skill", query.skill),
-        ("tag", query.tag),
-        ("capability", query.capability),
-        ("input", query.input_mode and media_type(query.input_mode)),
-        ("output", query.output_mode and media_type(query.output_mode)),
-        ("provider", query.provider),
-        ("binding", " ".join(v for v in (query.binding, query.protocol_version) if v)),
-        ("health", query.health),
-    ):
-        if value:
-            told.append(f"matched {label} {value}")
-    if not latest:
-        told.append("an older version")
-    return told
-
-
-def _text_reasons(card: Mapping[str, Any], wanted: set[str], analyze: Analyze) -> list[str]:
-    told = []
-
-    def found(text: str) -> str:
-        return ", ".join(dict.fromkeys(word for word in analyze(text) if word in wanted))
-
-    if found(card["name"]):
-        told.append(f"name matches “{found(card['name'])}”")
-    for skill in card.get("skills", ()):
-        hit = found("\n".join((skill["id"], skill["name"], *skill["tags"])))
-        if hit:
-            told.append(f"matched skill {skill['id']} “{hit}”")
-        if len(told) == 4:
-            break
-    about = [card.get("description", ""), card.get("provider", {}).get("organization", "")]
-    for skill in card.get("skills", ()):
-        about += [skill["description"], *skill.get("examples", ())]
-    if not told and (hit := found("\n".join(about))):
-        told.append(f"description matches “{hit}”")
-    return told
 
 
 def _bad_cursor(why: str) -> BadRequest:

@@ -1,55 +1,50 @@
 """Which hit fits a text best: tantivy's BM25 over the fields of a card. Numbers of documents in, numbers and scores out."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import tantivy
-from tantivy import Filter, Occur, Query, TextAnalyzerBuilder, Tokenizer
+from tantivy import Occur, Query, TextAnalyzerBuilder, Tokenizer
 
-from parley_registry.searching.document import Document
+Alternatives = Sequence[tuple[str, float]]
+"""Words of which one must be had, each with its weight."""
 
-Criterion = tuple[str, tuple[str, ...]]
-"""A facet, and the values of which one must be had."""
-
-_WEIGHTS = (("name", 4.0), ("skills", 3.0), ("about", 1.0))
+_FIELDS = (("name", 4.0), ("skills", 3.0), ("about", 1.0))
 _HEAP = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to rank by: groups of words of which one must be had, of every group or (if not `all`) of any; and of each of
+    the `criteria` one of the values."""
+
+    words: Sequence[Alternatives]
+    all: bool
+    criteria: Sequence[Sequence[int]]
 
 
 class Ranker:
     """Documents by number. What was put and dropped shows after `commit`."""
 
     def __init__(self) -> None:
-        self._analyzer = (
-            TextAnalyzerBuilder(Tokenizer.simple())
-            .filter(Filter.remove_long(64))
-            .filter(Filter.lowercase())
-            .filter(Filter.ascii_fold())
-            .filter(Filter.stemmer("English"))
-            .build()
-        )
         schema = tantivy.SchemaBuilder()
-        for field, _ in _WEIGHTS:
-            schema.add_text_field(field, tokenizer_name="parley", index_option="freq")
-        schema.add_text_field("value", tokenizer_name="raw", index_option="basic")
+        for field, _ in _FIELDS:
+            schema.add_text_field(field, tokenizer_name="words", index_option="freq")
+        schema.add_text_field("values", tokenizer_name="words", index_option="basic")
         schema.add_unsigned_field("id", indexed=True, fast=True)
         self._schema = schema.build()
         self._index = tantivy.Index(self._schema)
-        self._index.register_tokenizer("parley", self._analyzer)
+        self._index.register_tokenizer("words", TextAnalyzerBuilder(Tokenizer.whitespace()).build())
         self._writer = self._index.writer(_HEAP, 1)
         self._searcher = self._index.searcher()
         self._dirty = False
 
-    def analyze(self, text: str) -> list[str]:
-        """The words of a text as they are indexed: lower case, without accents, stemmed."""
-        words: list[str] = self._analyzer.analyze(text)
-        return words
-
-    def put(self, number: int, document: Document) -> None:
-        """Add a document under a number that was never used."""
-        ranked = tantivy.Document(name=document.name, skills=document.skills, about=document.about)
-        for facet, value in document.values:
-            ranked.add_text("value", _term(facet, value))
-        ranked.add_unsigned("id", number)
-        self._writer.add_document(ranked)
+    def put(self, number: int, words: Sequence[Sequence[str]], values: Iterable[int]) -> None:
+        """Add a document under a number that was never used: the words of its name, of its skills, of all else; its values."""
+        name, skills, about = (" ".join(of_field) for of_field in words)
+        told = tantivy.Document(name=name, skills=skills, about=about, values=" ".join(map(str, values)))
+        told.add_unsigned("id", number)
+        self._writer.add_document(told)
         self._dirty = True
 
     def drop(self, number: int) -> None:
@@ -69,17 +64,11 @@ class Ranker:
         """Let go of the threads that merge."""
         self._writer.wait_merging_threads()
 
-    def top(
-        self,
-        words: Sequence[Sequence[str]],
-        criteria: Sequence[Criterion],
-        limit: int,
-        among: Iterable[int] | None = None,
-    ) -> list[tuple[float, int]]:
-        """(score, number) of the best `limit` documents that have one of each group of words and meet the criteria;
-        only of those `among`, if given. Equal scores come in the same order whatever the limit, until the next commit.
+    def top(self, wanted: Wanted, limit: int, among: Iterable[int] | None = None) -> list[tuple[float, int]]:
+        """(score, number) of the best `limit` documents that fit; only of those `among`, if given. Equal scores come in the
+        same order whatever the limit, until the next commit.
         """
-        query = self._query(words, criteria)
+        query = self._query(wanted)
         if among is not None:
             only = Query.const_score_query(Query.term_set_query(self._schema, "id", list(among)), 0.0)
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, only)])
@@ -91,26 +80,23 @@ class Ranker:
             if isinstance(number, int)
         ]
 
-    def _query(self, words: Sequence[Sequence[str]], criteria: Sequence[Criterion]) -> Query:
-        parts = []
-        for group in words:
-            terms = []
-            for place, word in enumerate(group):
-                for field, weight in _WEIGHTS:
-                    term = Query.term_query(self._schema, field, word, "freq")
-                    terms.append(
-                        (Occur.Should, Query.boost_query(term, weight if place == 0 else weight / 2))
-                    )
-            parts.append((Occur.Must, Query.boolean_query(terms)))
-        for facet, accepted in criteria:
-            had = [
-                (Occur.Should, Query.term_query(self._schema, "value", _term(facet, value), "basic"))
-                for value in accepted
-            ]
+    def _query(self, wanted: Wanted) -> Query:
+        groups = [Query.boolean_query(self._either(group)) for group in wanted.words]
+        if not wanted.all:
+            groups = [Query.boolean_query([(Occur.Should, group) for group in groups])]
+        parts = [(Occur.Must, group) for group in groups]
+        for values in wanted.criteria:
+            had = [(Occur.Should, self._term("values", str(value))) for value in values]
             one = had[0][1] if len(had) == 1 else Query.boolean_query(had)
             parts.append((Occur.Must, Query.const_score_query(one, 0.0)))
         return Query.boolean_query(parts)
 
+    def _either(self, group: Alternatives) -> list[tuple[Occur, Query]]:
+        return [
+            (Occur.Should, Query.boost_query(self._term(field, word), weight * of_word))
+            for word, of_word in group
+            for field, weight in _FIELDS
+        ]
 
-def _term(facet: str, value: str) -> str:
-    return f"{facet} {value.casefold()}"
+    def _term(self, field: str, word: str) -> Query:
+        return Query.term_query(self._schema, field, word, "basic" if field == "values" else "freq")
