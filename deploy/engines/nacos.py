@@ -31,7 +31,7 @@ class Nacos(SingleServer):
     """One server. All calls block (start ~10 s, the very first time on a machine ~1 min: it fetches 155 MB); its user is the administrator.
 
     Without a folder its data is temporary and goes with close() or the end of this process, even by kill -9.
-    HTTP listens on 127.0.0.1; **gRPC and JRaft listen on all interfaces**, for which Nacos has no setting.
+    All its ports are on 127.0.0.1 alone.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class Nacos(SingleServer):
             *("-XX:+UseSerialGC", "-XX:-UsePerfData", self._compiler),
             *(f"-Duser.home={home}", f"-Djava.io.tmpdir={home / 'tmp'}"),
             *(f"-Dnacos.home={home}", f"-Dnacos.logs.path={home / 'logs'}", "-Dnacos.standalone=true"),
+            "-Dnacos.remote.grpc.listen.ip=127.0.0.1",
             f"-Dspring.config.additional-location=file:{home / 'conf'}/",
             "-Dspring.main.banner-mode=off",
             "-Dlogging.config=classpath:META-INF/logback/nacos.xml",

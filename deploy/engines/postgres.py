@@ -9,13 +9,12 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from engines.errors import EngineError
-from engines.keeper import Scratch
 from engines.ports import free_port
-from engines.program import Account, Program
+from engines.program import Account
+from engines.server import SingleServer
 
 Mode = Literal["smart", "fast", "immediate"]
 STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -60,7 +59,7 @@ def account() -> Account | None:
     )
 
 
-class Postgres:
+class Postgres(SingleServer):
     """One server. All calls block (start ~1 s the first time, ~0.2 s again); the super-user is `parley`.
 
     Without a folder its data is temporary: it goes with stop() of the `with` block or the end of this process, even by kill -9.
@@ -69,12 +68,9 @@ class Postgres:
     def __init__(
         self, folder: Path | None = None, *, port: int = 0, settings: Mapping[str, str] | None = None
     ) -> None:
-        self._scratch = Scratch.create("postgres") if folder is None else None
-        self.folder = self._scratch.folder if self._scratch else Path(folder or "")
-        self._program = Program("postgres", self.folder)
+        super().__init__("postgres", folder)
         self._settings = {**SETTINGS, **(settings or {})}
-        self._data = self.folder / "postgres"
-        self._facts = self.folder / "postgres.json"
+        self._facts = self.folder.with_suffix(".json")
         self._preferred = port
 
     @property
@@ -91,27 +87,12 @@ class Postgres:
         """The address of a database by name."""
         return f"postgresql://parley:{self._fact('password')}@127.0.0.1:{self.port}/{database}"
 
-    @property
-    def running(self) -> bool:
-        """Whether its first process is there."""
-        return self._program.running
-
-    @property
-    def pid(self) -> int | None:
-        """Its first process while it runs."""
-        return self._program.pid
-
-    @property
-    def log(self) -> str:
-        """The end of its log."""
-        return self._program.tail(200)
-
     def start(self) -> Self:
         """Start it and return once it takes connections; the first time make cluster and database. Raises EngineError."""
         bin_, who = binaries(), account()
         if not self._facts.exists():
             self._make(bin_, who)
-        data = self._data
+        data = self.folder
         options = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         self._program.start([str(bin_ / "postgres"), "-D", str(data), *options], cwd=data, account=who)
         self._program.wait_until(self._accepts)
@@ -121,22 +102,10 @@ class Postgres:
         """Shut it down as `pg_ctl stop -m mode` does; data and port stay for the next start."""
         self._program.stop(STOP[mode])
 
-    def kill(self) -> None:
-        """kill -9 of the server and all its sessions: nothing is flushed, the next start recovers from the log."""
-        self._program.kill()
-
     def restart(self, mode: Mode = "fast") -> None:
         """Stop if it runs, and start on the same port and data."""
         self.stop(mode)
         self.start()
-
-    def pause(self) -> None:
-        """SIGSTOP all of it: connections stay open and nothing answers."""
-        self._program.pause()
-
-    def resume(self) -> None:
-        """Go on after pause()."""
-        self._program.resume()
 
     def create_database(self, name: str | None = None) -> str:
         """A new empty database; its address. Raises EngineError."""
@@ -155,37 +124,17 @@ class Postgres:
         psql = [str(binaries() / "psql"), "-XqAtw", "-v", "ON_ERROR_STOP=1", *where, "-c", sql]
         return _run(psql, environment={"PGPASSWORD": self._fact("password")}, timeout=timeout)
 
-    def close(self) -> None:
-        """Stop it; if its folder is temporary, remove that too."""
-        if self._scratch:
-            self.kill()
-            self._scratch.remove()
-        else:
-            self.stop()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _make(self, bin_: Path, who: Account | None) -> None:
         """Cluster, super-user and database; the facts are written last, so a half-made one is made again."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir(mode=0o700)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
         password = secrets.token_urlsafe(18)
-        pwfile = self._data.with_suffix(".password")
+        pwfile = self.folder.with_suffix(".password")
         pwfile.touch(mode=0o600)
         pwfile.write_text(password)
         if who:
-            os.chown(self._data, who.uid, who.gid)
+            os.chown(self.folder, who.uid, who.gid)
             os.chown(pwfile, who.uid, who.gid)
         auth = ["--username=parley", f"--pwfile={pwfile}", "--auth=scram-sha-256"]
         try:
@@ -193,7 +142,7 @@ class Postgres:
                 [
                     str(bin_ / "initdb"),
                     "-D",
-                    str(self._data),
+                    str(self.folder),
                     "--encoding=UTF8",
                     "--no-locale",
                     "--no-sync",
@@ -204,7 +153,7 @@ class Postgres:
         finally:
             pwfile.unlink()
         _run(
-            [str(bin_ / "postgres"), "--single", "-D", str(self._data), "postgres"],
+            [str(bin_ / "postgres"), "--single", "-D", str(self.folder), "postgres"],
             "CREATE DATABASE parley\n",
             account=who,
         )
@@ -222,7 +171,7 @@ class Postgres:
     def _accepts(self) -> bool:
         # As pg_ctl does: the server writes its state into the eighth line; after kill -9 an old file lies there.
         try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            lines = (self.folder / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
         return len(lines) > 7 and lines[0] == str(self._program.pid) and lines[7].strip() == "ready"

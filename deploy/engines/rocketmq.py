@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from engines.certificate import make_certificate
 from engines.errors import EngineError
 from engines.java import Jars, jars, java
-from engines.keeper import Scratch
 from engines.ports import free_port
 from engines.program import Program
+from engines.server import Server
 
 Part = Literal["namesrv", "broker", "proxy"]
 PARTS: tuple[Part, ...] = ("namesrv", "broker", "proxy")
@@ -44,7 +43,7 @@ _OPENED = [
 _PROXY_TRIES = 6
 
 
-class RocketMQ:
+class RocketMQ(Server):
     """One cluster of three processes. All calls block (start ~5 s, the very first time on a machine ~1 min: it fetches 100 MB).
 
     Without a folder its data is temporary and goes with close() or the end of this process, even by kill -9.
@@ -61,8 +60,7 @@ class RocketMQ:
     ) -> None:
         """`port` is the preferred one of the proxy. `short_lived` compiles quickly rather than well: half the processor
         time to start, for tests, not for measuring. `archive` writes the archives of classes when it is stopped."""
-        self._scratch = Scratch.create("rocketmq") if folder is None else None
-        self.folder = (self._scratch.folder if self._scratch else Path(folder or "")) / "rocketmq"
+        super().__init__("rocketmq", folder)
         self._programs = {part: Program(part, self.folder.parent) for part in PARTS}
         self._facts = self.folder / "ports.json"
         self._preferred = port
@@ -160,26 +158,6 @@ class RocketMQ:
         """Go on after pause()."""
         for part in parts or PARTS:
             self._programs[part].resume()
-
-    def close(self) -> None:
-        """Stop all; if the folder is temporary, remove that too."""
-        if self._scratch:
-            self.kill()
-            self._scratch.remove()
-        else:
-            self.stop()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _start_namesrv(self, found: Jars) -> None:
         self._launch("namesrv", found, "-c", str(self.folder / "conf" / "namesrv.conf"))

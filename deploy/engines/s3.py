@@ -6,20 +6,18 @@ import secrets
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from engines.errors import EngineError
 from engines.java import Jars, jars, java
-from engines.keeper import Scratch
 from engines.ports import free_port
-from engines.program import Program
+from engines.server import SingleServer
 
 _HOME = Path(__file__).parents[1] / "s3"
 _MAIN = "org.gaul.s3proxy.Main"
 
 
-class S3:
+class S3(SingleServer):
     """One server. All calls block (start ~2 s, the very first time on a machine ~1 min: it fetches 60 MB).
 
     Without a folder its data is temporary and goes with close() or the end of this process, even by kill -9.
@@ -27,9 +25,7 @@ class S3:
 
     def __init__(self, folder: Path | None = None, *, port: int = 0, archive: bool = False) -> None:
         """`archive` writes the archive of classes when it is stopped."""
-        self._scratch = Scratch.create("s3") if folder is None else None
-        self.folder = (self._scratch.folder if self._scratch else Path(folder or "")) / "s3"
-        self._program = Program("s3", self.folder.parent)
+        super().__init__("s3", folder)
         self._facts = self.folder / "facts.json"
         self._preferred = port
         self._archive = archive
@@ -64,21 +60,6 @@ class S3:
                     trial.stop()
         return found
 
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self._program.running
-
-    @property
-    def pid(self) -> int | None:
-        """The process while it runs."""
-        return self._program.pid
-
-    @property
-    def log(self) -> str:
-        """The end of its log."""
-        return self._program.tail(200)
-
     def start(self) -> Self:
         """Start it and return once it answers, on the port it had. Raises EngineError."""
         found = jars(_HOME / "pom.xml") if self._archive else self.fetch()
@@ -102,47 +83,6 @@ class S3:
         name = name or f"b{secrets.token_hex(6)}"
         (self.folder / "buckets" / name).mkdir()
         return name
-
-    def stop(self) -> None:
-        """SIGTERM; data and port stay for the next start."""
-        self._program.stop()
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._program.kill()
-
-    def restart(self) -> None:
-        """Stop and start on the same port and data."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        self._program.pause()
-
-    def resume(self) -> None:
-        """Go on after pause()."""
-        self._program.resume()
-
-    def close(self) -> None:
-        """Stop it; if its folder is temporary, remove that too."""
-        if self._scratch:
-            self.kill()
-            self._scratch.remove()
-        else:
-            self.stop()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _make(self) -> None:
         for needed in ("buckets", "tmp"):
