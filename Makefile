@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MEMBERS := core registry runtime agents cli
 STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml) | sha256sum | cut -c1-16)
 
-ENGINES ?= postgres rocketmq s3
+ENGINES ?= postgres rocketmq s3 nacos
 ENGINE = PYTHONPATH=deploy $(BIN)/python -m engines.run
 
 .PHONY: help setup lock run test test-cluster test-slow test-nightly lint bench bench-cluster bench-quick clean engines engines-down engines-env engines-status
@@ -46,7 +46,7 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not network and not cluster" $(ARGS)
 
-test-cluster: setup ## the tests on RocketMQ and S3 (Java 17 and Maven; the tests start them)
+test-cluster: setup ## the tests on RocketMQ, S3 and Nacos (Java 17 and Maven; the tests start them)
 	@$(ENGINE) fetch
 	$(BIN)/pytest -n 2 --dist loadfile -m "cluster and not slow and not network" $(ARGS)
 
@@ -58,7 +58,7 @@ test-slow: setup ## the slow stage: released packages fetched as sdists, small r
 	@$(ENGINE) fetch
 	$(BIN)/pytest -m "slow or network" $(ARGS)
 
-engines: setup ## start PostgreSQL, RocketMQ and S3 on loopback (ENGINES="postgres" for some); see deploy/README.md
+engines: setup ## start PostgreSQL, RocketMQ, S3 and Nacos on loopback (ENGINES="postgres" for some); see deploy/README.md
 	@$(ENGINE) up $(ENGINES)
 
 engines-down: setup ## stop them; their data stays

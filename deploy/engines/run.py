@@ -1,4 +1,4 @@
-"""`make engines`: PostgreSQL, RocketMQ and S3 on loopback for a developer. `run.py fetch|up|down|status|env [postgres rocketmq s3]`
+"""`make engines`: PostgreSQL, RocketMQ, S3 and Nacos on loopback for a developer. `run.py fetch|up|down|status|env [postgres rocketmq s3 nacos]`
 
 `fetch` gets ready what a first start would have to (jars, archives of classes) and says what is missing.
 They stay until `down`, and their data until the folder is removed.
@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import EngineError
+from engines.nacos import Nacos
 from engines.postgres import Postgres, binaries
 from engines.rocketmq import PARTS, RocketMQ
 from engines.s3 import S3
+from engines.server import SingleServer
 from parley_core.bloblinks import load_key
 
 BUCKET = "parley"
@@ -31,14 +33,15 @@ def folder() -> Path:
 
 
 class Engines:
-    """The three of them, each with its preferred port (another free one if that is taken)."""
+    """The four of them, each with its preferred port (another free one if that is taken)."""
 
-    names = ("postgres", "rocketmq", "s3")
+    names = ("postgres", "rocketmq", "s3", "nacos")
 
     def __init__(self, place: Path) -> None:
         self.postgres = Postgres(place, port=15432)
         self.rocketmq = RocketMQ(place, port=18081)
         self.s3 = S3(place, port=19000)
+        self.nacos = Nacos(place, port=18848)
         self._blob_key = place / "blob.key"
 
     def fetch(self, name: str) -> None:
@@ -47,30 +50,28 @@ class Engines:
             "postgres": binaries,
             "rocketmq": RocketMQ.fetch,
             "s3": S3.fetch,
+            "nacos": Nacos.fetch,
         }
         fetches[name]()
 
     def up(self, name: str) -> None:
         """Start what does not run. Raises EngineError."""
-        if name == "postgres" and not self.postgres.running:
-            self.postgres.start()
-        elif name == "rocketmq":
+        if name == "rocketmq":
             self.rocketmq.start()
-        elif name == "s3" and not self.s3.running:
-            self.s3.start()
-            if not (self.s3.folder / "buckets" / BUCKET).exists():
-                self.s3.create_bucket(BUCKET)
+        elif not self._single(name).running:
+            self._single(name).start()
+        if name == "s3" and not (self.s3.folder / "buckets" / BUCKET).exists():
+            self.s3.create_bucket(BUCKET)
 
     def down(self, name: str) -> None:
         """Stop it if it runs."""
-        closes = {"postgres": self.postgres.close, "rocketmq": self.rocketmq.close, "s3": self.s3.close}
-        closes[name]()
+        (self.rocketmq if name == "rocketmq" else self._single(name)).close()
 
     def missing(self, name: str) -> list[str]:
         """Which of its processes do not run."""
         if name == "rocketmq":
             return [part for part in PARTS if not self.rocketmq.running(part)]
-        return [] if (self.postgres if name == "postgres" else self.s3).running else [name]
+        return [] if self._single(name).running else [name]
 
     def environment(self, name: str) -> dict[str, str]:
         """What a `parley` command or an agent needs to use it."""
@@ -78,6 +79,8 @@ class Engines:
             return {"PARLEY_STORE": self.postgres.dsn}
         if name == "rocketmq":
             return {"PARLEY_QUEUE": self.rocketmq.url, "PARLEY_BUS": self.rocketmq.url}
+        if name == "nacos":
+            return {"PARLEY_NACOS": self.nacos.url}
         load_key(self._blob_key)  # makes it when it is not there
         return {
             "PARLEY_BLOBS": self.s3.url(BUCKET),
@@ -85,12 +88,15 @@ class Engines:
             **self.s3.environment,
         }
 
+    def _single(self, name: str) -> SingleServer:
+        return {"postgres": self.postgres, "s3": self.s3, "nacos": self.nacos}[name]
+
 
 def main(arguments: list[str]) -> int:
     """The exit code: 1 if something does not start (up) or does not run (status)."""
     parser = argparse.ArgumentParser(prog="engines", description=__doc__)
     parser.add_argument("command", choices=("fetch", "up", "down", "status", "env"))
-    parser.add_argument("engines", nargs="*", help="postgres, rocketmq, s3 (default: all)")
+    parser.add_argument("engines", nargs="*", help="postgres, rocketmq, s3, nacos (default: all)")
     asked = parser.parse_args(arguments)
     if unknown := set(asked.engines) - set(Engines.names):
         parser.error(f"no such engine: {', '.join(sorted(unknown))}")
