@@ -13,7 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from parley_core import telemetry
-from parley_core.errors import ConfigurationError
+from parley_core.errors import ConfigurationError, Unavailable
 from parley_registry.catalogue import open_record
 from parley_registry.service import create_app
 from parley_registry.settings import RegistrySettings
@@ -23,7 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT: 0; 1 when it could not begin, 2 when the settings cannot be used."""
     parser = argparse.ArgumentParser("parley_registry", description="The catalogue of A2A agents.")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where to listen (127.0.0.1:8420)")
-    parser.add_argument("--store", metavar="URL", help="sqlite:///path/to/file.db")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database",
+    )
     parser.add_argument(
         "--ttl", type=float, metavar="SECONDS", help="an instance silent for so long is gone (6)"
     )
@@ -89,9 +93,18 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 async def _try_store(store: str) -> None:
-    """Open the store once beforehand: a failure inside the server would end in a traceback."""
+    """Open the store once beforehand, when it answers: a failure inside the server would end in a traceback."""
     record = open_record(store)
-    await record.open()
+    waits = False
+    while True:
+        try:
+            await record.open()
+            break
+        except Unavailable as error:
+            if not waits:
+                sys.stderr.write(f"parley_registry: {error}; waiting for it\n")
+            waits = True
+            await asyncio.sleep(1.0)
     await record.close()
 
 

@@ -8,7 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from record_backend import backend, record
 from registry_service import RegistryThread
+
+__all__ = ["backend", "record", "registry"]
 
 
 @pytest.fixture

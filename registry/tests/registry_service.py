@@ -36,16 +36,20 @@ def wait_ready(url: str, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-class RegistryProcess:
-    """`python -m parley_registry` on a file; `kill` is kill -9, `stop` is SIGTERM."""
+def address(store: Path | str) -> str:
+    return store if isinstance(store, str) else f"sqlite:///{store}"
 
-    def __init__(self, store: Path, *options: str, port: int | None = None) -> None:
+
+class RegistryProcess:
+    """`python -m parley_registry` on a file or a database; `kill` is kill -9, `stop` is SIGTERM."""
+
+    def __init__(self, store: Path | str, *options: str, port: int | None = None) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "parley_registry"),
-                *("--listen", f"127.0.0.1:{self.port}", "--store", f"sqlite:///{store}"),
+                *("--listen", f"127.0.0.1:{self.port}", "--store", address(store)),
                 *("--log-level", "warning", *options),
             ],
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -75,10 +79,10 @@ class RegistryProcess:
 class RegistryThread:
     """The same application on a real socket, in a thread of the test's process."""
 
-    def __init__(self, store: Path, **settings: Any) -> None:
+    def __init__(self, store: Path | str, **settings: Any) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        told = RegistrySettings(listen=f"127.0.0.1:{self.port}", store=f"sqlite:///{store}", **settings)
+        told = RegistrySettings(listen=f"127.0.0.1:{self.port}", store=address(store), **settings)
         config = uvicorn.Config(
             create_app(told), host="127.0.0.1", port=self.port, log_config=None, timeout_graceful_shutdown=1
         )
