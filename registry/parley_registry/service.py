@@ -74,7 +74,7 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     app.include_router(_probes(catalogue, metrics))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY)
     app.add_middleware(Door, authenticator=authenticator, most=_MAX_BODY)
-    pages.install(app, catalogue, authenticator)
+    pages.install(app, catalogue, authenticator, settings)
     app.add_middleware(HostGuard, hosts=allowed_hosts(settings.listen, settings.allowed_hosts))
     app.add_middleware(Measured, metrics=metrics)
     return app

@@ -116,13 +116,16 @@ class PageDoor:
 
 async def form_of(request: Request, most: int) -> Mapping[str, str]:
     """The fields of a form that was sent; a field that was given twice counts as first given. No fields when the body
-    is longer than `most` bytes."""
+    is longer than `most` bytes, or has more fields than a form of ours."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > most:
             return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=32)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=32)
+    except ValueError:
+        return {}
     return {name: values[0] for name, values in fields.items()}
 
 

@@ -9,8 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import ChainableUndefined, Environment, PackageLoader
 
 STATIC: Mapping[str, bytes] = {
     one.name: one.read_bytes()
@@ -33,10 +32,9 @@ def web_link(url: Any) -> str:
         return ""
 
 
-def path_of(namespace: str, name: str, version: str = "", rest: str = "") -> str:
-    """The path of an agent's page, of one of its versions, or of a page below that."""
-    parts = ["agents", namespace, name, *([version] if version else []), *([rest] if rest else [])]
-    return "/" + "/".join(quote(part, safe="") for part in parts)
+def path_of(namespace: str, name: str, *rest: str) -> str:
+    """The path of an agent's page; with a version, of that version's; with more, of a page below."""
+    return "/" + "/".join(quote(part, safe="") for part in ("agents", namespace, name, *rest))
 
 
 def anchor(key: Sequence[str]) -> str:
@@ -78,7 +76,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("parley_registry.pages"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
@@ -91,9 +89,9 @@ def _environment() -> Environment:
 _templates = _environment()
 
 
-def fragment(template: str, **values: Any) -> Markup:
-    """A template's text, safe to stand in another."""
-    return Markup(_templates.get_template(template).render(values))
+def fragment(template: str, **values: Any) -> str:
+    """A template's text: HTML, in which every value is escaped."""
+    return _templates.get_template(template).render(values)
 
 
 def page(template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
