@@ -8,16 +8,15 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 
-import uvicorn
 from a2a.server.agent_execution import AgentExecutor
 from a2a.types import a2a_pb2 as pb
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
 from parley_core import telemetry
-from parley_core.errors import ConfigurationError, ParleyError
+from parley_core.errors import ParleyError
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
 from parley_registry.client import Instance, RegistryClient
@@ -34,7 +33,8 @@ from parley_runtime.payloads import payloads_for
 from parley_runtime.publisher import Publisher
 from parley_runtime.push.service import PushService
 from parley_runtime.residents import executor_name, judge
-from parley_runtime.settings import HostSettings, parse_listen
+from parley_runtime.serving import HttpServer
+from parley_runtime.settings import HostSettings
 from parley_runtime.store import Resident
 from parley_runtime.sweeper import Sweeper
 from parley_runtime.worker import Worker
@@ -119,7 +119,7 @@ class AgentHost:
         self._background: asyncio.Task[None] | None = None
         self._draining = False
         self._died: BaseException | None = None
-        self._stop = asyncio.Event()
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
 
     def _doors(self) -> App:
         extra: list[BaseRoute] = []
@@ -215,19 +215,36 @@ class AgentHost:
             self._died = error
             self._stop.set()
 
+    async def _depart(self) -> None:
+        if not self._draining:
+            self._draining = True
+            if self._publisher is not None:
+                await self._publisher.withdraw()
+
     async def drain(self) -> None:
         """Take no new work, end the streams (their clients resume elsewhere), finish or hand over what runs; calls
         that wait for what finishes in time still get their answers."""
-        self._draining = True
-        if self._publisher is not None:
-            await self._publisher.withdraw()
+        await self._depart()
         if self.inbox is not None:
             await self.inbox.close()
+        log.info(
+            "no more calls are taken; %d streams end, their clients go on elsewhere", self._inner.open_streams
+        )
         self._end_streams()
-        if self.worker is not None:
-            await self.worker.drain(self.settings.drain)
-            await self._take_down()
+        async with asyncio.TaskGroup() as group:
+            if self._grpc is not None:
+                group.create_task(self._unless_hurried(self._grpc.stop(self.settings.drain)))
+            if self.worker is not None:
+                await self._drain_worker(self.worker)
         self._end_streams()
+
+    async def _drain_worker(self, worker: Worker) -> None:
+        running = worker.running
+        if running:
+            log.info("%d executions may go on for %.0f s", running, self.settings.drain)
+        handed_over = await worker.drain(self.settings.drain)
+        log.info("%d executions have ended, %d are handed over", running - handed_over, handed_over)
+        await self._take_down()
 
     async def _take_down(self) -> None:
         """The last worker of a version that has no work left takes down what the queue had for it."""
@@ -263,34 +280,24 @@ class AgentHost:
         telemetry.stop()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once.
+        """Serve until SIGTERM or SIGINT; then go on listening for `drain_delay` seconds, no longer ready, and drain. A
+        second signal ends it at once.
 
         Raises ConfigurationError when the listen address cannot be had, ParleyError when a part of the host died.
         """
-        host, port = parse_listen(self.settings.listen)
-        listener = _listener(host, port)
-        config = uvicorn.Config(
-            self.app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=int(self.settings.drain) + 2,
-            backlog=2048,
-            http="httptools",
-            server_header=False,
-            proxy_headers=False,
-        )
-        server = _Server(config)
+        server = HttpServer(self.app, self.settings.listen, grace=self.settings.drain)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, server)
         await self.start()
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name="parley-http")
+        serving = asyncio.create_task(server.run_until_told(), name="parley-http")
         stopping = asyncio.create_task(self._stop.wait())
-        log.info("%s %s at http://%s:%d", self.card.name, self.card.version, host, listener.getsockname()[1])
+        log.info("%s %s at %s", self.card.name, self.card.version, server.url)
         try:
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            server.should_exit = True
+            if not serving.done():
+                await self._part(server)
+            server.stop_listening()
             await self.drain()
             await serving
         finally:
@@ -298,11 +305,36 @@ class AgentHost:
             await self.close()
         if self._died is not None:
             raise ParleyError("a part of the host died; the log says which, and why") from self._died
+        log.info("stopped")
 
-    def _signalled(self, server: "_Server") -> None:
+    def _signalled(self, server: HttpServer) -> None:
         if self._stop.is_set():
+            log.warning("told to stop again: nothing is waited for any more")
+            self._hurry.set()
             server.force_exit = True
+            if self.worker is not None:
+                self.worker.hurry()
         self._stop.set()
+
+    async def _part(self, server: HttpServer) -> None:
+        """Be unready, and out of the registry, before the port closes: who still sends calls here is given time to learn it."""
+        delay = self.settings.drain_delay if "front" in self.settings.role and self._died is None else 0.0
+        log.info(
+            "stopping: not ready any more, and listening for another %.0f s; %d streams and %d executions are open",
+            delay,
+            self._inner.open_streams,
+            self.worker.running if self.worker is not None else 0,
+        )
+        await self._depart()
+        if delay:
+            server.part()
+            await self._unless_hurried(asyncio.sleep(delay))
+
+    async def _unless_hurried(self, patience: Coroutine[None, None, None]) -> None:
+        both = [asyncio.ensure_future(patience), asyncio.ensure_future(self._hurry.wait())]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for one in both:
+            one.cancel()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
@@ -323,24 +355,3 @@ class AgentHost:
         if self._publisher is not None and not self._publisher.published.is_set():
             return "not in the registry yet"
         return ""
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol said, asyncio sets TCP_NODELAY; without, an answer can wait 40 ms for a delayed acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another --listen"
-        ) from error
-    return listener

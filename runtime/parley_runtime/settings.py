@@ -73,6 +73,9 @@ class HostSettings(BaseSettings):
     """Executions of one message, crashes included, before the task fails with the reason."""
     drain: float = Field(default=10.0, ge=0)
     """How long running work may go on after SIGTERM before it is handed over."""
+    drain_delay: float = Field(default=0.0, ge=0)
+    """How long a front goes on taking calls after SIGTERM, while it says that it is not ready: the time that load
+    balancers need to learn it. Comes before `drain`."""
     cancel_wait: float = Field(default=10.0, gt=0)
     """How long CancelTask waits for the executor's answer before it returns the task as it is."""
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)

@@ -87,6 +87,11 @@ class Worker:
         self._idle.set()
 
     @property
+    def running(self) -> int:
+        """How many executions this worker has under way."""
+        return len(self._running)
+
+    @property
     def room(self) -> int:
         """How many more executions this worker would start now."""
         return 0 if self._draining else max(0, self._most - len(self._running))
@@ -186,8 +191,12 @@ class Worker:
         running.task = asyncio.create_task(self._execution.run(running), name=f"task:{work.task_id}")
         running.task.add_done_callback(lambda done: self._gone(running, done))
 
-    async def drain(self, seconds: float) -> None:
-        """Take no more; wait for what runs, then hand the rest over to other workers at once."""
+    def hurry(self) -> None:
+        """Have `drain` hand over what runs now."""
+        self._idle.set()
+
+    async def drain(self, seconds: float) -> int:
+        """Take no more; wait for what runs, then hand the rest over to other workers at once: how many."""
         self._draining = True
         self._wake.set()
         self._queue.attend(None, lambda: 0)
@@ -203,11 +212,11 @@ class Worker:
                 running.task.cancel()
                 left.append(running.task)
         if left:
-            log.info("handing over %d running tasks", len(left))
             await asyncio.wait(left, timeout=5.0)
         self._retired = True
         if freed := await self._store.retire_worker(self.name):
             self._queue.announce(self._version, freed)
+        return len(left)
 
     def _gone(self, running: Running, done: "asyncio.Task[None]") -> None:
         self._queue.ended(running.work)

@@ -100,6 +100,12 @@ def host(
     drain: Annotated[
         float | None, _option("drain", "Seconds that running work may take after SIGTERM. Default: 10", min=0)
     ] = None,
+    drain_delay: Annotated[
+        float | None,
+        _option(
+            "drain_delay", "Seconds for which calls are still taken before that, not ready. Default: 0", min=0
+        ),
+    ] = None,
     trusted: Annotated[
         str | None,
         _option(
