@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from engines.keeper import Scratch
 from engines.nacos import Nacos
+from engines.nacos_link import NacosLink
 from engines.postgres import Postgres
 from engines.rocketmq import RocketMQ
 from engines.s3 import S3
@@ -102,6 +103,15 @@ def nacos(run_folder: Scratch) -> Nacos:
 def nacos_url(nacos: Nacos) -> str:
     """`nacos://nacos:…@127.0.0.1:port/t…`: an empty namespace for this test alone, and who may do all."""
     return nacos.address(nacos.create_namespace())
+
+
+@pytest.fixture
+async def nacos_link(nacos: Nacos) -> AsyncIterator[NacosLink]:
+    """A way of this test's own to the run's Nacos: `nacos_link.address(namespace)`, then `await nacos_link.set("black")`."""
+    link = NacosLink(nacos)
+    await link.start()
+    yield link
+    await link.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import quiet
+
+from engines.ports import free_port
 
 HERE = Path(__file__).parent
 SIDES = ("parley", "sdk")
@@ -58,7 +59,7 @@ async def start(side: str, *, store: str = "", role: str = "front,worker", **set
     """A server that answers, with a store at this address and these further settings (`queue="rocketmq://…"`).
     Raises RuntimeError when it does not come up."""
     await quiet.moment()
-    port = _free_port()
+    port = free_port()
     arguments = [sys.executable, str(HERE / "serve.py"), side, "--port", str(port), "--role", role]
     if store:
         arguments += ["--store", store]
@@ -112,10 +113,3 @@ def _home() -> Iterator[Path]:
     _SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_SCRATCH, ignore_cleanup_errors=True) as home:
         yield Path(home)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -9,13 +9,14 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+
+from engines.ports import free_port
 
 PROJECT = Path(__file__).parents[2]
 BIN = PROJECT / ".venv" / "bin"
@@ -58,7 +59,7 @@ def follow(page: Path, folder: Path, *, seconds: float, settings: Mapping[str, s
     at fault; leaves no process of its group.
     """
     given = list(blocks(page))
-    ports = {str(number): str(_free_port()) for number in (9999, 9998, 9997, 8420)}
+    ports = {str(number): str(free_port()) for number in (9999, 9998, 9997, 8420)}
     outputs = folder / ".outputs"
     outputs.mkdir()
     script = outputs / "script.sh"
@@ -124,9 +125,3 @@ def _end_group(shell: "subprocess.Popen[bytes]") -> None:
     except ProcessLookupError:
         pass  # all of it has ended already
     shell.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,5 +1,6 @@
 """The engines themselves: they start, keep what they were told through kill -9, and leave nothing behind."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from obstore.store import S3Store
@@ -17,6 +19,7 @@ from obstore.store import S3Store
 from engines.errors import EngineError
 from engines.keeper import Scratch
 from engines.nacos import Nacos
+from engines.nacos_link import NacosLink
 from engines.postgres import Postgres
 from engines.rocketmq import PARTS, RocketMQ
 from engines.run import Engines
@@ -180,6 +183,28 @@ def test_every_test_has_a_nacos_namespace_of_its_own(nacos: Nacos, nacos_url: st
         {"namespaceId": namespace, "agentName": "", "search": "blur", "pageNo": "1", "pageSize": "10"},
     )
     assert agents["totalCount"] == 0
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(300)
+async def test_a_way_to_nacos_can_be_cut_and_blackholed_while_others_reach_it(
+    nacos: Nacos, nacos_link: NacosLink
+) -> None:
+    ready = f"http://127.0.0.1:{nacos_link.port}/nacos/v3/admin/core/state/readiness"
+    assert nacos_link.address("here").endswith(f"@127.0.0.1:{nacos_link.port}/here")
+    async with httpx.AsyncClient(trust_env=False, timeout=1) as client:
+        assert (await client.get(ready)).status_code == 200
+        await nacos_link.set("cut")
+        with pytest.raises(httpx.NetworkError):
+            await client.get(ready)
+        await nacos_link.set("black")
+        with pytest.raises(httpx.TimeoutException):
+            await client.get(ready)
+        assert (await client.get(ready.replace(str(nacos_link.port), str(nacos.port)))).status_code == 200
+        await nacos_link.set("whole")
+        assert (await client.get(ready)).status_code == 200
+    _, grpc = await asyncio.open_connection("127.0.0.1", nacos_link.port + 1000)
+    grpc.close()
 
 
 def bucket_of(server: S3, bucket: str) -> S3Store:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from replicas import Fleet, Replica, free_port
+from replicas import Fleet, Replica
 
 from campaign.history import History
-from campaign.links import Link
 from campaign.plan import LEASE, Fault
+from engines.links import Link
+from engines.ports import free_port
 
 
 class Server(Protocol):

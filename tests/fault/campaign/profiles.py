@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from campaign.cluster import Cluster, Server
 from campaign.history import History
-from campaign.links import Link
+from engines.links import Link
 from engines.postgres import Postgres
 from engines.rocketmq import Part, RocketMQ
 

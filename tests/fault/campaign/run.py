@@ -9,8 +9,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from replicas import free_port
-
 from campaign.checker import Violation, check
 from campaign.cluster import Cluster
 from campaign.history import History
@@ -20,6 +18,7 @@ from campaign.plan import Fault, plan
 from campaign.profiles import PROFILES
 from campaign.receiver import Receiver
 from campaign.seen import Seen
+from engines.ports import free_port
 
 REST = 120.0
 """Seconds after the last fault within which all must be over (a killed sender keeps a push for 30)."""

@@ -1,4 +1,4 @@
-"""A TCP link of ours between a replica and a server, which can be cut, blackholed or slowed."""
+"""A TCP link of ours between a program and a server, which can be cut, blackholed or slowed."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ class Link:
     does, as after a partition). `slow`: every piece is late by `delay` seconds.
     """
 
-    def __init__(self, target: Callable[[], tuple[str, int]], delay: float = 0.15) -> None:
-        self.port = 0
+    def __init__(self, target: Callable[[], tuple[str, int]], *, port: int = 0, delay: float = 0.15) -> None:
+        self.port = port
         self._target = target
         self._delay = delay
         self._condition: Condition = "whole"
@@ -28,7 +28,7 @@ class Link:
         self._pairs: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen at a free port of the loopback."""
+        """Listen on the loopback, at a free port if none was given."""
         await self._listen()
 
     async def _listen(self) -> None:
