@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import httpx
@@ -10,6 +10,7 @@ from a2a.client.card_resolver import A2ACardResolver
 from a2a.client.errors import AgentCardResolutionError
 from a2a.types import a2a_pb2 as pb
 
+from parley_agents.orchestrator.circuit import pause
 from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotSupported
 from parley_agents.orchestrator.peer import UNARY, Peer
 from parley_cli.access import Access
@@ -19,7 +20,15 @@ from parley_runtime.store import INTERRUPTED, TERMINAL
 
 LOST_SECONDS = 60.0
 """How long an agent may be out of reach in the middle of a task before we give up on it."""
+SENDS = 10
+"""Tries at sending a message, about a minute in all."""
 SETTLED = TERMINAL | INTERRUPTED
+
+Say = Callable[[str], None]
+"""Hears, in a line, why the next answer is some time off."""
+
+
+def _silent(_: str) -> None: ...
 
 
 class NoSuchAgent(ParleyError):
@@ -75,13 +84,13 @@ class Remote(Peer):
         return f"{parts.scheme}://{parts.netloc.decode()}"
 
     async def converse(
-        self, message: pb.Message, *, seconds: float
+        self, message: pb.Message, *, seconds: float, say: Say = _silent
     ) -> AsyncGenerator[pb.StreamResponse, None]:
         """Send a message and yield what comes until its task settles, over lost connections too.
 
         A message whose sending failed is sent again under the same id, which a Parley host takes once.
         """
-        deadline = time.monotonic() + LOST_SECONDS
+        tries = _Tries(say)
         while True:
             seen, heard = _Seen(), False
             try:
@@ -93,45 +102,48 @@ class Remote(Peer):
                         if event.HasField("message") or (seen.settled and not event.HasField("task")):
                             return
                 break
-            except CallFailed:
+            except CallFailed as error:
                 if heard:
                     break  # it has the message: go on from what we saw
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.5)
+                await tries.failed(error)
         if seen.task_id and not seen.settled:
-            async with aclosing(self.follow(seen.task_id, after=seen.generation)) as rest:
+            async with aclosing(self.follow(seen.task_id, after=seen.generation, say=say)) as rest:
                 async for event in rest:
                     yield event
 
-    async def follow(self, task_id: str, *, after: int = 0) -> AsyncGenerator[pb.StreamResponse, None]:
+    async def follow(
+        self, task_id: str, *, after: int = 0, say: Say = _silent
+    ) -> AsyncGenerator[pb.StreamResponse, None]:
         """What happened to a task after generation `after` (0: all of it, where the agent keeps count) and what
         goes on to happen, until it settles.
 
         Raises TaskGone; CallFailed when the agent is out of reach for LOST_SECONDS.
         """
         seen = _Seen(task_id, after)
-        reached, can_stream = time.monotonic(), self.streams
+        reached, can_stream, lost = time.monotonic(), self.streams, False
         while True:
             try:
                 if can_stream:
                     async with aclosing(self._events(task_id, seen.generation)) as events:
                         async for event in events:
-                            reached = time.monotonic()
+                            reached, lost = time.monotonic(), False
                             seen.note(event)
                             yield event
                 else:
                     latest = await self.get(task_id)
-                    reached = time.monotonic()
+                    reached, lost = time.monotonic(), False
                     if latest.status != seen.status:
                         seen.note(pb.StreamResponse(task=latest))
                         yield pb.StreamResponse(task=latest)
             except NotSupported:
                 can_stream = False  # it has ended, or cannot stream: look at it instead
                 continue
-            except CallFailed:
+            except CallFailed as error:
                 if time.monotonic() - reached > LOST_SECONDS:
                     raise
+                if not lost:
+                    say(f"{_first_clause(error)}; trying to go on for {LOST_SECONDS:.0f} s…")
+                lost = True
             if seen.settled:
                 return
             await asyncio.sleep(0.5)
@@ -149,12 +161,12 @@ class Remote(Peer):
         request = pb.ListTasksRequest(context_id=context, page_size=size, page_token=token, history_length=0)
         return await self._call(self._plain.list_tasks(request, context=self._context(UNARY)))
 
-    async def start(self, message: pb.Message) -> pb.Task | pb.Message:
+    async def start(self, message: pb.Message, *, say: Say = _silent) -> pb.Task | pb.Message:
         """Send a message and return as soon as there is a task (or a plain answer), leaving the task to run."""
         request = pb.SendMessageRequest(message=message)
         request.configuration.return_immediately = True
         request.configuration.history_length = 0
-        deadline = time.monotonic() + LOST_SECONDS
+        tries = _Tries(say)
         while True:
             try:
                 answers = self._plain.send_message(request, context=self._context(UNARY))
@@ -162,10 +174,31 @@ class Remote(Peer):
                     async for event in events:
                         return event.task if event.HasField("task") else event.message
                 raise CallRefused(f"{self.card.name} answered nothing")
-            except CallFailed:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.5)
+            except CallFailed as error:
+                await tries.failed(error)
+
+
+class _Tries:
+    """Tries at sending one message."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._failed = 0
+
+    async def failed(self, error: CallFailed) -> None:
+        """Say so and wait until it is time for the next; raises the error when it was the last."""
+        self._failed += 1
+        if self._failed == SENDS:
+            raise error
+        wait = pause(self._failed, error.retry_after)
+        when = f"{wait:.1f}".removesuffix(".0")
+        self._say(f"{_first_clause(error)}; trying again in {when} s ({self._failed + 1} of {SENDS})…")
+        await asyncio.sleep(wait)
+
+
+def _first_clause(error: CallFailed) -> str:
+    """What happened, without what to do about it."""
+    return str(error).partition(";")[0]
 
 
 class _Seen:

@@ -149,7 +149,7 @@ class Peer:
         except (A2AClientTimeoutError, TimeoutError) as error:
             raise CallFailed(f"{name} did not answer in time") from error
         except InternalError as error:
-            raise CallFailed(f"{name} failed inside: {error.message}") from error
+            raise _of_agent(name, error) from error
         except A2AClientError as error:
             raise _of_http(name, error) from error
         except A2AError as error:
@@ -160,6 +160,12 @@ class Peer:
             raise CallRefused(
                 f"{name} answered with something that is not A2A: {str(error)[:200]}"
             ) from error
+
+
+def _of_agent(name: str, error: InternalError) -> CallFailed:
+    """A Parley host says of what it refuses for now when to come again; others have only failed."""
+    wait = retry_after(str((error.data or {}).get("retryAfter", "")))
+    return CallFailed(f"{name}: {error.message}" if wait else f"{name} had an error: {error.message}", wait)
 
 
 class TooLong(httpx.TransportError):

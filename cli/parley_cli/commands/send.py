@@ -78,7 +78,7 @@ async def _send(
     async with access.http() as http:
         remote = await find(agent, registry, access, http)
         if detach:
-            begun = await remote.start(message)
+            begun = await remote.start(message, say=aside)
             if isinstance(begun, pb.Message):
                 typer.echo("".join(part.text for part in begun.parts))
                 return True
@@ -86,11 +86,16 @@ async def _send(
             typer.echo(begun.id)
             return True
         printer = Printer(as_json)
-        async with aclosing(remote.converse(message, seconds=timeout)) as answers:
+        async with aclosing(remote.converse(message, seconds=timeout, say=aside)) as answers:
             async for event in answers:
                 if printer.take(event) and printer.task_id:
                     known.remember(jobs.new(printer.task_id, printer.context_id, agent, text))
         return printer.close()
+
+
+def aside(line: str) -> None:
+    """Say why the command waits, to whoever looks on."""
+    typer.secho(f"parley: {_safe(line)}", err=True, dim=True)
 
 
 class Printer:

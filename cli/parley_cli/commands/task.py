@@ -270,6 +270,7 @@ async def _answer(
 
     from a2a.types import a2a_pb2 as pb
 
+    from parley_cli.commands.send import aside
     from parley_cli.story import state_name
     from parley_runtime.store import INTERRUPTED
 
@@ -279,7 +280,7 @@ async def _answer(
             raise Misuse(f"the task does not wait for an answer: it is {state_name(now.status.state)}")
         message = pb.Message(message_id=str(uuid.uuid4()), role=pb.ROLE_USER, task_id=task_id)
         message.parts.add(text=text)
-        await remote.start(message)
+        await remote.start(message, say=aside)
 
 
 def _put(task: "pb.Task") -> None:

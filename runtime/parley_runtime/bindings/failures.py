@@ -82,8 +82,11 @@ def details(error: A2AError) -> list[dict[str, Any]]:
             "metadata": {str(k): str(v) for k, v in data.items() if k != "errors"},
         }
     ]
-    if isinstance(error, TryAgainError):
-        found.append({"@type": RETRY_INFO_TYPE, "retryDelay": f"{retry_after(error)}s"})
+    if seconds := retry_after(error):
+        found[0]["metadata"]["retryAfter"] = str(
+            seconds
+        )  # all that the a2a-sdk's client shows of a JSON-RPC error's details
+        found.append({"@type": RETRY_INFO_TYPE, "retryDelay": f"{seconds}s"})
     if isinstance(error, InvalidParamsError) and data.get("errors"):
         violations = [{"field": e["field"], "description": e["message"]} for e in data["errors"]]
         found.append({"@type": BAD_REQUEST_TYPE, "fieldViolations": violations})

@@ -137,7 +137,7 @@ def cost(m: NewMessage, limits: Limits) -> float:
 def full(limits: Limits) -> Overloaded:
     """What a message is told that finds the backlog full."""
     return Overloaded(
-        f"{limits.backlog} messages wait already, as many as this agent may have; try again later"
+        f"the agent's backlog is full ({limits.backlog} messages wait); send the same message again later"
     )
 
 
