@@ -32,7 +32,7 @@ class Criteria(TypedDict, total=False):
     protocol_version: Values
     security: Values
     owner: Values
-    trust: Values
+    signature: Values
     external: bool | None
     version: Values
     health: Values | Literal["up", "down", "unknown"]

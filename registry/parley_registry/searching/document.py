@@ -16,6 +16,7 @@ FACETS = (
     "binding",
     "protocolVersion",
     "security",
+    "signature",
     "health",
 )
 """The facets that a search counts, by the names of its parameters."""

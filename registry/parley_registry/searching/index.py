@@ -8,24 +8,29 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from sys import intern
 
+import numpy as np
+from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from parley_registry.entry import Key
 from parley_registry.searching.document import FACETS, INTERFACE, OPEN, Document
 from parley_registry.searching.facets import Values
+from parley_registry.searching.fusion import DEEP, fused
 from parley_registry.searching.order import Order
 from parley_registry.searching.postings import Postings
 from parley_registry.searching.query import Position, Query
 from parley_registry.searching.ranker import Ranker, Wanted
 from parley_registry.searching.reading import Read, read
+from parley_registry.searching.vectors import NearestVectors
 from parley_registry.searching.vocabulary import Vocabulary
 
 MAX_RANKED = 5000
 """Ranked hits that one search by text can be paged through."""
 
-STATES = ("health", "owner", "trust", "external")
+STATES = ("health", "owner", "signature", "external")
 """Facets whose values change while the card does not."""
 
 _FEW = 512
@@ -35,23 +40,28 @@ _REMEMBERED = 256
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One page of keys with their scores; where it ends, if there is more; facets over all `total` matches; and how
-    the words of the text were read."""
+    """One page of keys with their scores; where it ends, if there is more; facets over all `total` matches; how the words
+    of the text were read; and which hits are near in meaning, with how near."""
 
     hits: tuple[tuple[Key, float], ...]
     end: Position | None
     facets: dict[str, dict[str, int]]
     total: int
     words: tuple[Read, ...]
+    similar: Mapping[Key, float]
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """The documents that a query matches; in the order of their tiers; how to rank them, and how many of all documents
-    that reaches; and the facets."""
+    """The documents that a query matches; in the order of their tiers; those of them that have its words as typed, and in
+    any way; those near in meaning, with how near; how to rank by words, and how many of all documents that reaches; and
+    the facets."""
 
     documents: BitMap
     tiers: tuple[BitMap, ...]
+    plain: BitMap
+    worded: BitMap
+    near: Mapping[int, float]
     words: tuple[Read, ...]
     wanted: Wanted | None
     reach: int
@@ -62,12 +72,16 @@ class Index:
     """Cards by their words and values. Latest versions come before older ones, what fits a text as typed before what fits
     it otherwise, the better ranked before the worse; without words to rank by, hits come by name, namespace and version."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, learns: bool = False, floor: float = 0.0) -> None:
+        """With `learns`, entries wait for vectors (see `without_vector`), of which those below `floor` are not similar."""
+        self._learns, self._floor = learns, floor
+        self._unlearnt: dict[Key, None] = {}
+        self._vectors: NearestVectors | None = None
         self._ranker = Ranker()
         self._vocabulary = Vocabulary()
         self._postings = Postings()
         self._values = Values((*FACETS, INTERFACE))
-        self._last_id = 0
+        self._free: list[int] = []
         self._ids: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
         self._digests: dict[int, bytes] = {}
@@ -78,7 +92,7 @@ class Index:
         self._others_of: dict[int, array[int]] = {}
         self._states_of: dict[int, tuple[int, ...]] = {}
         self._states: dict[tuple[int, ...], tuple[int, ...]] = {}
-        self._matched: dict[Query, _Match] = {}
+        self._matched: dict[tuple[Query, bool], _Match] = {}
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -91,7 +105,7 @@ class Index:
     def put(self, key: Key, digest: bytes, document: Document) -> None:
         """Index the card of an entry, in place of what was indexed for it. Seen by searches after `commit`."""
         self.drop(key)
-        self._last_id = number = self._last_id + 1
+        number = self._free.pop() if self._free else len(self._ids)
         key = Key(intern(key.namespace), key.name, intern(key.version))
         self._ids[key], self._keys[number], self._digests[number] = number, key, digest
         self._order.put(key, number)
@@ -103,6 +117,8 @@ class Index:
             (listed if facet in OPEN else others).append(self._values.add(facet, value, number))
         self._listed_of[number], self._others_of[number] = listed, others
         self._ranker.put(number, words, (*listed, *others))
+        if self._learns:
+            self._unlearnt[key] = None
 
     def set_state(self, key: Key, *, latest: bool, values: Mapping[str, str]) -> None:
         """Note what changes about an entry while its card does not: its values of the facets in `STATES`."""
@@ -129,6 +145,10 @@ class Index:
         for value in (*self._listed_of.pop(number), *self._others_of.pop(number), *states):
             self._values.discard(value, number)
         self._ranker.drop(number)
+        self._unlearnt.pop(key, None)
+        if self._vectors:
+            self._vectors.drop(number)
+        self._free.append(number)
 
     def commit(self) -> None:
         """Show what was put and dropped to searches."""
@@ -142,15 +162,41 @@ class Index:
         """Let go of the ranker's threads."""
         self._ranker.close()
 
+    # -- vectors
+    @property
+    def unlearnt(self) -> int:
+        """Entries that wait for their vectors."""
+        return len(self._unlearnt)
+
+    def without_vector(self, count: int) -> list[Key]:
+        """Up to `count` entries that wait for their vectors."""
+        return list(islice(self._unlearnt, count))
+
+    def learn(self, key: Key, digest: bytes, vector: NDArray[np.float32]) -> None:
+        """Set the vector of an entry's card, unless that is another one by now. Raises ValueError for one of another length."""
+        if not self.holds(key, digest):
+            return
+        if self._vectors is None:
+            self._vectors = NearestVectors(len(vector))
+        self._vectors.put(self._ids[key], vector)
+        self._unlearnt.pop(key, None)
+        self._matched.clear()
+
+    def leave(self, key: Key) -> None:
+        """Wait no more for the vector of an entry."""
+        self._unlearnt.pop(key, None)
+
     # -- searching
-    def search(self, query: Query, limit: int, after: Position | None) -> Found:
-        """The page of up to `limit` hits after a position."""
-        match = self._match(query)
+    def search(
+        self, query: Query, limit: int, after: Position | None, vector: NDArray[np.float32] | None = None
+    ) -> Found:
+        """The page of up to `limit` hits after a position; with the `vector` of the text, by its meaning too."""
+        match = self._match(query, vector)
         hits: list[Position] = []
         for tier, within in enumerate(match.tiers):
             start = after if after and after.tier == tier else None
             if within and tier >= (after.tier if after else 0) and len(hits) <= limit:
-                page = self._ranked if match.wanted else self._named
+                page = self._ranked if match.wanted or match.near else self._named
                 hits += page(match, within, tier, limit - len(hits) + 1, start)
         more = len(hits) > limit
         return Found(
@@ -159,17 +205,21 @@ class Index:
             facets=match.facets,
             total=len(match.documents),
             words=match.words,
+            similar={
+                hit.key: match.near[self._ids[hit.key]] for hit in hits if self._ids[hit.key] in match.near
+            },
         )
 
-    def _match(self, query: Query) -> _Match:
-        match = self._matched.get(query)
+    def _match(self, query: Query, vector: NDArray[np.float32] | None) -> _Match:
+        known = (query, vector is not None)
+        match = self._matched.get(known)
         if match is None:
             if len(self._matched) >= _REMEMBERED:
                 self._matched.clear()
-            match = self._matched[query] = self._matching(query)
+            match = self._matched[known] = self._matching(query, vector)
         return match
 
-    def _matching(self, query: Query) -> _Match:
+    def _matching(self, query: Query, vector: NDArray[np.float32] | None) -> _Match:
         ranked = self._alive
         among: list[BitMap] = [self._latest] if query.latest else []
         criteria: list[list[int]] = []
@@ -182,17 +232,22 @@ class Index:
             else:
                 ranked = ranked & having
                 criteria.append(known)
-        documents = reduce(BitMap.intersection, among, ranked)
+        documents = plain = worded = reduce(BitMap.intersection, among, ranked)
         words: tuple[Read, ...] = ()
-        wanted, reach, plain = None, 0, documents
+        wanted, reach = None, 0
+        near: dict[int, float] = {}
         if query.text.strip():
             reading = read(query.text, documents, ranked, self._vocabulary, self._postings)
-            words, documents, plain, reach = reading.words, reading.matches, reading.plain, reading.reach
+            if vector is not None and self._vectors and reading.words:
+                near = dict(self._vectors.near(vector, documents, DEEP, self._floor))
+            words, plain, worded, reach = reading.words, reading.plain, reading.matches, reading.reach
+            documents = worded | BitMap(near)
             wanted = Wanted([one.alternatives for one in words if one.alternatives], reading.whole, criteria)
-        rest = documents - plain
-        tiers = (plain & self._latest, rest & self._latest, plain - self._latest, rest - self._latest)
+        first = documents if near else plain
+        rest = documents - first
+        tiers = (first & self._latest, rest & self._latest, first - self._latest, rest - self._latest)
         facets = self._values.count(documents, FACETS, OPEN, self._listed_of)
-        return _Match(documents, tiers, words, wanted, reach, facets)
+        return _Match(documents, tiers, plain, worded, near, words, wanted, reach, facets)
 
     def _named(
         self, match: _Match, within: BitMap, tier: int, limit: int, after: Position | None
@@ -207,7 +262,8 @@ class Index:
     ) -> list[Position]:
         """Hits by score. A page begins after the hit that the one before ended with, or if that is gone, in its place."""
         skip = after.rank if after else 0
-        ranked = self._best(match, within, min(skip + limit, MAX_RANKED, len(within)))
+        count = min(skip + limit, MAX_RANKED, len(within))
+        ranked = self._blended(match, within, count) if match.near else self._best(match, within, count)
         if after:
             places = (i + 1 for i, (_, number) in enumerate(ranked) if self._keys[number] == after.key)
             skip = next(places, skip - 1)
@@ -215,6 +271,16 @@ class Index:
             Position(tier, skip + i + 1, score, self._keys[number])
             for i, (score, number) in enumerate(ranked[skip : skip + limit])
         ]
+
+    def _blended(self, match: _Match, within: BitMap, count: int) -> list[tuple[float, int]]:
+        """At least the best `count` by words and by meaning together, as far as they go."""
+        by_words: list[int] = []
+        for part in (match.plain & within, match.worded & within - match.plain):
+            if part and len(by_words) < max(count, DEEP):
+                by_words += [
+                    number for _, number in self._best(match, part, min(max(count, DEEP), len(part)))
+                ]
+        return fused(by_words, [number for number in match.near if number in within])
 
     def _best(self, match: _Match, within: BitMap, count: int) -> list[tuple[float, int]]:
         """At least the best `count` of the documents `within`, if there are as many."""

@@ -35,7 +35,9 @@ class SearchParameters(BaseModel):
         [], description="Kind of security scheme: apiKey, http, oauth2, openIdConnect, mutualTLS, or none."
     )
     owner: Words = []
-    trust: Words = Field([], description="What is known of the card's signatures.")
+    signature: Words = Field(
+        [], description="What the card's signatures are worth here: verified, untrusted, invalid or none."
+    )
     external: Literal["", "true", "false"] = Field("", description="Whether it was registered by its URL.")
     version: Words = []
     health: list[Literal["", "up", "down", "unknown"]] = Field([], max_length=MAX_VALUES)
@@ -60,7 +62,7 @@ class SearchParameters(BaseModel):
             protocol_version=_given(self.protocolVersion),
             security=_given(self.security),
             owner=_given(self.owner),
-            trust=_given(self.trust),
+            signature=_given(self.signature),
             external=_given([self.external]),
             version=_given(self.version),
             health=_given(self.health),

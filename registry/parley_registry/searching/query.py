@@ -29,7 +29,7 @@ PLAIN = (
     "provider",
     "security",
     "owner",
-    "trust",
+    "signature",
     "external",
     "version",
     "health",
@@ -56,7 +56,7 @@ class Query:
     protocol_version: Given = ()
     security: Given = ()
     owner: Given = ()
-    trust: Given = ()
+    signature: Given = ()
     external: Given = ()
     version: Given = ()
     health: Given = ()

@@ -40,7 +40,7 @@ class Ranker:
         self._dirty = False
 
     def put(self, number: int, words: Sequence[Sequence[str]], values: Iterable[int]) -> None:
-        """Add a document under a number that was never used: the words of its name, of its skills, of all else; its values."""
+        """Add a document under a number that no other has: the words of its name, of its skills, of all else; its values."""
         name, skills, about = (" ".join(of_field) for of_field in words)
         told = tantivy.Document(name=name, skills=skills, about=about, values=" ".join(map(str, values)))
         told.add_unsigned("id", number)

@@ -1,0 +1,1 @@
+"""Where vectors come from: the backends of `embedder.Embedder`."""

@@ -1,0 +1,18 @@
+"""One order out of two: by the ranks that a document has in each (reciprocal rank fusion)."""
+
+from collections.abc import Sequence
+
+DEEP = 200
+"""Ranks of an order that count; what comes later follows in that order."""
+_K = 60
+
+
+def fused(by_words: Sequence[int], by_meaning: Sequence[int]) -> list[tuple[float, int]]:
+    """(score, number), best first. However much longer `by_words` is, the beginning stays the same."""
+    scores: dict[int, float] = {}
+    for order in (by_words[:DEEP], by_meaning[:DEEP]):
+        for rank, number in enumerate(order):
+            scores[number] = scores.get(number, 0.0) + 1 / (_K + rank + 1)
+    best = sorted(scores, key=lambda number: (-scores[number], number))
+    late = [number for number in by_words[DEEP:] if number not in scores]
+    return [(round(scores.get(number, 0.0), 6), number) for number in (*best, *late)]
