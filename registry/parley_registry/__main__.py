@@ -32,6 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--ttl", type=float, metavar="SECONDS", help="an instance silent for so long is gone (6)"
     )
     parser.add_argument("--allow", metavar="CIDR,…", help="private addresses that cards may be fetched from")
+    parser.add_argument(
+        "--embeddings", metavar="SOURCE", help="search by meaning, with local:/path/to/model or http(s)://host/v1"
+    )
+    parser.add_argument("--embeddings-model", metavar="NAME", help="the model to ask that API for")
+    parser.add_argument(
+        "--embeddings-cache", metavar="FILE", help="keeps vectors over restarts (.parley/data/embeddings.db)"
+    )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     told = vars(parser.parse_args(arguments))
     log_level = told.pop("log_level")

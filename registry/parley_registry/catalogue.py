@@ -16,6 +16,7 @@ from parley_registry.feed import Feed
 from parley_registry.record import Published, Record, Stored
 from parley_registry.search import Result, Search
 from parley_registry.searching.query import Query
+from parley_registry.searching.semantic import open_semantic
 from parley_registry.settings import LOOPBACK, RegistrySettings
 from parley_registry.versions import highest_first
 
@@ -36,7 +37,7 @@ class Catalogue:
         self._settings = settings
         self._record = open_record(settings.store)
         self.feed = Feed(self._record, most=settings.max_watchers)
-        self.search = Search(self._record)
+        self.search = Search(self._record, open_semantic(settings))
         allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
         self._external = External(self._record, allow=allow, every=settings.look_every)
 
@@ -55,6 +56,7 @@ class Catalogue:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.feed.run())
             tasks.create_task(self._follow())
+            tasks.create_task(self.search.learn())
             tasks.create_task(self._every(1.0, self._expire, first=self._settings.ttl))
             tasks.create_task(self._every(1.0, self._external.look, first=1.0))
 

@@ -157,6 +157,7 @@ class RegistryClient:
             facets=found["facets"],
             next=found["next"],
             total=found["total"],
+            notes=tuple(found["notes"]),
         )
 
     async def watch(self, *, after: int | None = None) -> AsyncGenerator[Change, None]:

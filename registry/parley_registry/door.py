@@ -64,6 +64,16 @@ class Metrics:
             registry=self.registry,
         )
         self.watchers = Gauge("parley_registry_watchers", "Open watches.", registry=self.registry)
+        self.unlearnt = Gauge(
+            "parley_registry_embeddings_missing",
+            "Entries that search by meaning does not find yet.",
+            registry=self.registry,
+        )
+        self.embeddings_down = Gauge(
+            "parley_registry_embeddings_down",
+            "1 while search goes on by words alone, for the embeddings cannot be had.",
+            registry=self.registry,
+        )
         self.entries = Gauge(
             "parley_registry_entries", "Entries in the search index.", registry=self.registry
         )

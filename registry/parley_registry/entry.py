@@ -75,13 +75,15 @@ class Page:
     """One page of a search.
 
     `facets` counts, over all `total` matches, how many have each value: `facets["skill"]["run-tests"]`. Of
-    each facet the most frequent values are given. `next` is the cursor of the page that follows, or "".
+    each facet the most frequent values are given. `next` is the cursor of the page that follows, or "". `notes` say what is
+    to be said about the answer: that it was searched by words alone, for the embeddings could not be had.
     """
 
     entries: tuple[Hit, ...]
     facets: dict[str, dict[str, int]]
     next: str
     total: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class PageModel(BaseModel):
     )
     next: str = Field(description='Cursor of the next page, or "".')
     total: int = Field(description="Matches in all.")
+    notes: list[str] = Field([], description="What is to be said about the answer.")
 
 
 class FaultModel(BaseModel):
@@ -145,6 +146,7 @@ def page_json(result: Result) -> dict[str, Any]:
         "facets": result.facets,
         "next": result.next,
         "total": result.total,
+        "notes": result.notes,
     }
 
 

@@ -240,6 +240,8 @@ def _probes(catalogue: Catalogue, metrics: Metrics) -> APIRouter:
         """Figures for Prometheus."""
         metrics.watchers.set(catalogue.feed.watchers)
         metrics.entries.set(catalogue.search.size)
+        metrics.unlearnt.set(catalogue.search.unlearnt)
+        metrics.embeddings_down.set(bool(catalogue.search.trouble))
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -26,6 +26,17 @@ class RegistrySettings(BaseSettings):
     """Blocks of private addresses from which cards may be fetched; on loopback, loopback is allowed anyway."""
     max_watchers: int = Field(default=256, ge=1)
     """Watches (event streams) at once."""
+    embeddings: str = ""
+    """What search by meaning takes its vectors from: `local:` and the directory of a static embedding model, or the URL of
+    an OpenAI-compatible API (http://host/v1). Empty: search by words alone."""
+    embeddings_model: str = ""
+    """The model to ask the API for."""
+    embeddings_key: SecretStr = SecretStr("")
+    """The API's key; in the environment only."""
+    embeddings_cache: str = ".parley/data/embeddings.db"
+    """File in which vectors are kept, so that a restart makes none again."""
+    embeddings_floor: float = Field(default=0.3, ge=0, le=1)
+    """Cosine similarity below which a card is not like a query; what is fitting depends on the model."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias=AliasChoices("allowed_hosts", "PARLEY_ALLOWED_HOSTS")
     )
