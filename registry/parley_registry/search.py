@@ -147,9 +147,11 @@ class Search:
                 pause = min(2 * pause, _LAST_PAUSE)
 
     async def close(self) -> None:
-        """Let go of the index."""
+        """Let go of the index and the embedder; `learn` must have ended."""
         await self._in_thread(self._index.close)
         self._thread.shutdown()
+        if self._semantic:
+            await self._semantic.aclose()
 
     async def _meant(self, query: Query) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
         if self._semantic is None or not query.semantic or not query.text.strip():

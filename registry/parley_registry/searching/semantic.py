@@ -14,6 +14,7 @@ from parley_registry.searching.embedder import Embedder, EmbeddingsRefused, Embe
 from parley_registry.searching.embedders.endpoint import EndpointEmbedder
 from parley_registry.searching.embedders.kept import KeptEmbedder
 from parley_registry.searching.embedders.local import LocalEmbedder
+from parley_registry.settings import RegistrySettings
 
 BATCH = 64
 """Entries whose vectors are asked for at once."""
@@ -38,6 +39,15 @@ def open_embedder(address: str, model: str, key: str) -> Embedder:
     raise ConfigurationError(
         f"{address!r} is no source of embeddings; use local:/path/to/model or http(s)://host/v1"
     )
+
+
+def open_semantic(settings: RegistrySettings) -> "Semantic | None":
+    """What search by meaning needs, None where it is not wanted. Raises ConfigurationError."""
+    if not settings.embeddings:
+        return None
+    key = settings.embeddings_key.get_secret_value()
+    embedder = open_embedder(settings.embeddings, settings.embeddings_model, key)
+    return Semantic(embedder, Path(settings.embeddings_cache).expanduser(), settings.embeddings_floor)
 
 
 class Semantic:
