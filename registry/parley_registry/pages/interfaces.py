@@ -33,7 +33,9 @@ def interfaces_of(card: Mapping[str, Any]) -> list[Interface]:
     """The interfaces of a card that can be called from here, in its order."""
     return [
         Interface(
-            hashlib.blake2b(f"{one['protocolBinding']} {one['url']}".encode(), digest_size=6).hexdigest(),
+            hashlib.blake2b(
+                f"{one['protocolBinding']} {one['protocolVersion']} {one['url']}".encode(), digest_size=6
+            ).hexdigest(),
             one["protocolBinding"],
             one["protocolVersion"],
             one["url"],

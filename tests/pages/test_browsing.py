@@ -1,0 +1,199 @@
+"""The registry's pages as a person meets them: found, narrowed down, read, by keyboard, on a phone, in the dark."""
+
+import re
+import time
+
+import httpx
+import pytest
+from browser import Visitor, faults, focused, overflow
+from playwright.sync_api import Page, expect
+from registry_service import card_json
+from world import HOSTILE, INJECTION, World
+
+pytestmark = pytest.mark.browser
+
+PAGES = {
+    "list": "/",
+    "search": "/?text=code&tag=python",
+    "nothing": "/?text=nothingisthatword",
+    "agent": "/agents/public/coder/1.1.0",
+    "hostile": "/agents/public/%3Cscript%3Ealert(1)%3Cscript%3E/1.0.0",
+    "card": "/agents/public/coder/1.1.0/card",
+    "compare": "/agents/public/coder/compare",
+    "try": "/agents/public/full/1.0.0/try",
+    "missing": "/agents/public/nobody",
+}
+
+
+def names(page: Page) -> list[str]:
+    return page.locator(".agent h3 a").all_inner_texts()
+
+
+def test_a_search_narrows_the_list_while_it_is_typed_and_its_address_can_be_passed_on(
+    visitor: Visitor,
+) -> None:
+    page = visitor.visit()
+    expect(page.locator("#count")).to_have_text(re.compile(r"^\d\d agents$"))
+    page.get_by_label("Search agents").press_sequentially("review", delay=20)
+    expect(page.locator("#count")).to_contain_text("for “review”")
+    assert names(page)[0] == "reviewer"
+    expect(page.locator(".agent").first).to_contain_text("skill review")
+    expect(page).to_have_url(re.compile(r"text=review"))
+    assert names(visitor.visit(page.url)) == names(page)
+
+
+def test_choices_add_up_are_counted_and_can_be_taken_back(visitor: Visitor) -> None:
+    page = visitor.visit()
+    facets = page.get_by_role("navigation", name="Narrow down")
+    facets.get_by_role("link", name=re.compile("^python")).click()
+    expect(page).to_have_url(re.compile("tag=python"))
+    facets.get_by_role("link", name=re.compile("^up")).click()
+    expect(page).to_have_url(re.compile("health=up"))
+    expect(page.locator("#count")).to_have_text(re.compile("^1 agent"))
+    assert names(page) == ["coder"]
+    assert names(visitor.visit(page.url)) == ["coder"]
+    page.locator(".summary").get_by_role("link", name="Take back health up").click()
+    expect(page.locator("#count")).not_to_have_text(re.compile("^1 agent"))
+    assert "health" not in page.url
+    assert "tag=python" in page.url
+    page.go_back()
+    expect(page.locator("#count")).to_have_text(re.compile("^1 agent"))
+    page.go_forward()
+    expect(page.locator("#count")).not_to_have_text(re.compile("^1 agent"))
+
+
+def test_a_long_list_has_further_pages(visitor: Visitor) -> None:
+    page = visitor.visit()
+    addresses = "links => links.map(link => link.href)"
+    first = page.locator(".agent h3 a").evaluate_all(addresses)
+    page.get_by_role("link", name="Next page").click()
+    expect(page.get_by_role("link", name="First page")).to_be_visible()
+    assert not set(first) & set(page.locator(".agent h3 a").evaluate_all(addresses))
+
+
+def test_an_agents_page_says_what_its_card_says_and_how_it_is(visitor: Visitor, here: World) -> None:
+    page = visitor.visit("/agents/public/coder")
+    expect(page).to_have_url(re.compile("/agents/public/coder/1.1.0$"))
+    expect(page.locator(".facts")).to_contain_text("up")
+    expect(page.get_by_text("coder-1", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Edit code")).to_be_visible()
+    page.get_by_role("link", name="Card").click()
+    expect(page.locator("pre.json")).to_contain_text('"protocolBinding": "JSONRPC"')
+    raw = httpx.get(here.url + str(page.get_by_role("link", name="Raw JSON").get_attribute("href")))
+    assert raw.json()["name"] == "coder"
+
+
+def test_versions_stand_side_by_side_and_what_differs_is_marked(visitor: Visitor) -> None:
+    page = visitor.visit("/agents/public/coder/1.0.0")
+    page.get_by_role("link", name="See them side by side").click()
+    expect(page.locator("thead th")).to_have_text([re.compile("1.1.0"), re.compile("1.0.0")])
+    row = page.get_by_role("row", name=re.compile("^Skills"))
+    expect(row).to_contain_text("differs")
+    expect(row.locator("td").first).to_contain_text("Format")
+    expect(row.locator("td").last).not_to_contain_text("Format")
+
+
+def test_everything_is_reached_from_the_keyboard_alone(visitor: Visitor) -> None:
+    page = visitor.visit()
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to the content"
+    page.keyboard.press("/")
+    assert focused(page) == "text"
+    page.keyboard.type("reviewer")
+    expect(page.locator("#count")).to_contain_text("for “reviewer”")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if focused(page) == "reviewer":
+            break
+    assert focused(page) == "reviewer"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/agents/public/reviewer/"))
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search agents")).to_be_focused()
+
+
+def test_an_open_list_follows_what_happens_and_the_focus_stays(visitor: Visitor, here: World) -> None:
+    page = visitor.visit("/?tag=live")
+    expect(page.get_by_text("No agent fits")).to_be_visible()
+    here.publish(card_json("live-b", skills=[{"id": "s", "name": "S", "description": "s", "tags": ["live"]}]))
+    link = page.get_by_role("link", name="live-b", exact=True)
+    expect(link).to_be_visible()
+    link.focus()
+    here.publish(card_json("live-a", skills=[{"id": "s", "name": "S", "description": "s", "tags": ["live"]}]))
+    expect(page.get_by_role("link", name="live-a", exact=True)).to_be_visible()
+    assert focused(page) == "live-b"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_is_accessible_on_a_phone_and_in_the_dark(visitor: Visitor, name: str) -> None:
+    visitor.complaints = [] if name != "missing" else visitor.complaints
+    phone = {"width": 320, "height": 640}
+    for scheme, size in (("light", {"width": 1100, "height": 800}), ("dark", phone)):
+        page = visitor.visit(PAGES[name], color_scheme=scheme, viewport=size)
+        assert overflow(page) <= 0
+        assert faults(page) == []
+    if name == "missing":
+        assert all("404" in one for one in visitor.complaints)
+        visitor.complaints.clear()
+
+
+def test_dark_is_dark(visitor: Visitor) -> None:
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = visitor.visit(color_scheme="dark").evaluate(paper)
+    light = visitor.visit(color_scheme="light").evaluate(paper)
+    assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 150
+    assert sum(map(int, re.findall(r"\d+", light)[:3])) > 600
+
+
+def test_what_a_hostile_card_says_is_text(visitor: Visitor) -> None:
+    page = visitor.visit(PAGES["hostile"])
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    expect(page.locator(".lead")).to_contain_text("<img src=x onerror=alert(2)>")
+    expect(page.locator(".lead")).to_contain_text("{{7*7}}")
+    expect(page.locator(".lead")).to_contain_text(INJECTION)
+    for path in (
+        PAGES["hostile"],
+        "/",
+        f"{PAGES['hostile']}/card",
+        f"{PAGES['hostile']}/try?skill=x&example=0",
+    ):
+        page.goto(path)
+        assert page.locator("main img, main script, main style, [onerror], [onclick], [style]").count() == 0
+        for link in page.locator("a").all():
+            address = str(link.get_attribute("href"))
+            assert address.startswith(("/", "#", "https://example.com/"))
+            if not address.startswith(("/", "#")):
+                assert "noopener" in str(link.get_attribute("rel"))
+    expect(page.get_by_label("Message")).to_have_value("</textarea><script>alert(6)</script>")
+    page.get_by_role("link", name="hx-partial").click()
+    expect(page.get_by_label("Message")).to_have_value("<hx-partial hx-target='body'>gone</hx-partial>")
+    page.goto("/")
+    page.get_by_label("Search agents").press_sequentially("alert", delay=20)
+    expect(page.locator("#count")).to_contain_text("for “alert”")
+
+
+def test_without_javascript_it_can_be_browsed_all_the_same(visitor: Visitor) -> None:
+    page = visitor.visit(java_script_enabled=False)
+    page.get_by_label("Search agents").fill("coder")
+    page.get_by_role("button", name="Search").click()
+    assert names(page)[0] == "coder"
+    page.locator(".filters summary").click() if not page.locator(".facet").first.is_visible() else None
+    page.get_by_role("link", name=re.compile("^git")).click()
+    assert "text=coder" in page.url
+    assert "tag=git" in page.url
+    page.get_by_role("link", name="coder", exact=True).first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("coder")
+
+
+def test_pages_are_light_and_fast(here: World) -> None:
+    with httpx.Client(base_url=here.url, trust_env=False) as http:
+        http.get("/")
+        for path in PAGES.values():
+            began = time.monotonic()
+            size = len(http.get(path, follow_redirects=True).content)
+            assert size < 60_000, path
+            assert time.monotonic() - began < 1.0, path
+        loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', http.get("/").text)
+        ours = [path for path in loaded if "htmx" not in path and "hx-sse" not in path]
+        assert sum(len(http.get(path).content) for path in ours) < 30_000
