@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import grpc
@@ -27,6 +27,7 @@ _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 _UNREGISTERED = 301
 _REFUSED = 403
 _NO_CONFIG = 300
+_LIMITS = (50310, 50311)
 _LARGEST = 32 * 1024 * 1024
 _OPTIONS = (
     ("grpc.max_receive_message_length", _LARGEST),
@@ -50,13 +51,13 @@ class NacosConnection:
         self._pushes: dict[str, Push] = {}
         self._begun: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
-        self._unary: Any = None
+        self._link: _Link | None = None
         self._broken = asyncio.Event()
         self._changed = asyncio.Condition()
         self.live = False
         """Whether a server knows this connection now."""
         self.problem: ParleyError = RegistryUnavailable(f"{self.address} is not connected yet")
-        """Why it is not live."""
+        """Why it is not live. Without a traceback: gRPC ends a connection only when nothing refers to it any more."""
 
     def on(self, kind: str, push: Push) -> None:
         """Have `push` called with the body of each request of this type that a server sends. It must not block."""
@@ -75,6 +76,7 @@ class NacosConnection:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+            self._task = None
 
     async def call(
         self, kind: str, body: Mapping[str, Any], *, deadline: float = _DEADLINE
@@ -97,14 +99,17 @@ class NacosConnection:
 
     async def _call(self, kind: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         token = await self._http.token()
-        unary = self._unary
         try:
-            data = await unary(pack(kind, body, {"accessToken": token} if token else {}), timeout=deadline)
+            if self._link is None:
+                raise asyncio.CancelledError
+            data = await self._link.call(pack(kind, body, {"accessToken": token} if token else {}), deadline)
             answered, told = unpack(data)
         except grpc.aio.AioRpcError as error:
             raise _away(self.address, error) from None
-        except (grpc.aio.UsageError, asyncio.CancelledError, ValueError) as error:
-            if isinstance(error, asyncio.CancelledError) and _cancelled_by_caller():
+        except (grpc.aio.UsageError, ValueError):
+            raise RegistryUnavailable(f"the connection to {self.address} broke off") from None
+        except asyncio.CancelledError:
+            if _cancelled_by_caller():
                 raise
             raise RegistryUnavailable(f"the connection to {self.address} broke off") from None
         code = int(told.get("errorCode") or 0)
@@ -121,6 +126,8 @@ class NacosConnection:
             raise NotThere(said)
         if "cas publish fail" in said.lower():
             raise Overtaken(said)
+        if code in _LIMITS:
+            raise Limited(said)
         if code == 500:
             raise RegistryUnavailable(f"{self.address} fails: {said}")
         raise BadRequest(f"Nacos refuses {kind} (code {code}): {said}")
@@ -134,7 +141,7 @@ class NacosConnection:
                 await self._serve()
                 failures = 0
             except ParleyError as error:
-                self.problem = error
+                self.problem = type(error)(*error.args)
             except grpc.aio.AioRpcError as error:
                 self.problem = _away(self.address, error)
             except TimeoutError:
@@ -151,35 +158,26 @@ class NacosConnection:
     async def _serve(self) -> None:
         """Connect to the next server and stay until that connection ends."""
         await self._http.token()
-        async with _channel(next(self._servers).grpc, tls=self.address.tls) as channel:
-            self._unary = channel.unary_unary("/Request/request")
-            self._broken.clear()
+        link = _Link(next(self._servers).grpc, tls=self.address.tls)
+        self._link = link
+        self._broken.clear()
+        try:
             await self._call("ServerCheckRequest", {}, _DEADLINE)
-            stream = channel.stream_stream("/BiRequestStream/requestBiStream")()
-            try:
-                async with asyncio.timeout(_DEADLINE):
-                    await stream.write(pack("ConnectionSetupRequest", _setup(), {}))
-                    while (await self._read(stream)) != "SetupAckRequest":
-                        pass
-                await self._set_live(True)
-                for begun in self._begun:
-                    begun()
-                reading = asyncio.create_task(self._listen(stream), name="nacos-pushes")
-                checking = asyncio.create_task(self._check(), name="nacos-health")
-                try:
-                    done, _ = await asyncio.wait([reading, checking], return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        task.result()
-                finally:
-                    for task in (reading, checking):
-                        task.cancel()
-                    await asyncio.wait([reading, checking])
-            finally:
-                stream.cancel()
+            link.begin()
+            async with asyncio.timeout(_DEADLINE):
+                await link.write("ConnectionSetupRequest", _setup())
+                while (await self._read(link)) != "SetupAckRequest":
+                    pass
+            await self._set_live(True)
+            for begun in self._begun:
+                begun()
+            await _either(self._listen(link), self._check())
+        finally:
+            await link.close()
 
-    async def _listen(self, stream: Any) -> None:
+    async def _listen(self, link: "_Link") -> None:
         while True:
-            await self._read(stream)
+            await self._read(link)
 
     async def _check(self) -> None:
         while True:
@@ -189,10 +187,10 @@ class NacosConnection:
                 raise RegistryUnavailable(f"{self.address} ended the connection")
             await self._call("HealthCheckRequest", {}, _DEADLINE)
 
-    async def _read(self, stream: Any) -> str:
+    async def _read(self, link: "_Link") -> str:
         """Take one push: acknowledge it and pass it on; its type."""
-        data = await stream.read()
-        if data is grpc.aio.EOF:
+        data = await link.read()
+        if data is None:
             raise RegistryUnavailable(f"{self.address} ended the connection")
         try:
             kind, body = unpack(data)
@@ -203,10 +201,7 @@ class NacosConnection:
             raise RegistryUnavailable(f"{self.address} asks to connect elsewhere")
         if kind != "SetupAckRequest":
             ack = {"resultCode": 200, "errorCode": 0, "requestId": body.get("requestId")}
-            try:
-                await stream.write(pack(kind.removesuffix("Request") + "Response", ack, {}))
-            except asyncio.InvalidStateError:  # grpc.aio, when a stream is written that has just ended
-                raise RegistryUnavailable(f"{self.address} ended the connection") from None
+            await link.write(kind.removesuffix("Request") + "Response", ack)
         if kind in self._pushes:
             self._pushes[kind](body)
         return kind
@@ -221,6 +216,10 @@ class NotThere(BadRequest):
     """Nacos has no such config."""
 
 
+class Limited(BadRequest):
+    """Nacos does not watch so many keys, or patterns."""
+
+
 class Overtaken(BadRequest):
     """Another has changed the config since it was read."""
 
@@ -229,17 +228,63 @@ def _setup() -> dict[str, Any]:
     return {"clientVersion": "Nacos-Python-Client:v3.1.0", "labels": _LABELS, "abilityTable": {}}
 
 
-@contextlib.asynccontextmanager
-async def _channel(target: str, *, tls: bool) -> Any:
-    channel = (
-        grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=_OPTIONS)
-        if tls
-        else grpc.aio.insecure_channel(target, options=_OPTIONS)
-    )
-    try:
-        yield channel
-    finally:
+class _Link:
+    """A gRPC channel and the stream on it. Nobody else refers to either: gRPC closes a connection only when nobody does
+    any more, and a server that is not told so keeps instances for 20 seconds."""
+
+    def __init__(self, target: str, *, tls: bool) -> None:
+        self._channel: Any = (
+            grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=_OPTIONS)
+            if tls
+            else grpc.aio.insecure_channel(target, options=_OPTIONS)
+        )
+        self._unary: Any = self._channel.unary_unary("/Request/request")
+        self._stream: Any = None
+
+    def begin(self) -> None:
+        """Open the stream on which the server pushes."""
+        self._stream = self._channel.stream_stream("/BiRequestStream/requestBiStream")()
+
+    async def call(self, data: bytes, deadline: float) -> bytes:
+        """The answer to one request. Raises AioRpcError; CancelledError when the channel is closed meanwhile."""
+        if self._unary is None:
+            raise asyncio.CancelledError
+        answer: bytes = await self._unary(data, timeout=deadline)
+        return answer
+
+    async def read(self) -> bytes | None:
+        """The next thing pushed; None at the end."""
+        data = await self._stream.read()
+        return None if data is grpc.aio.EOF else bytes(data)
+
+    async def write(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Say something on the stream; at its end nothing is said."""
+        with contextlib.suppress(asyncio.InvalidStateError):  # grpc.aio, when it has just ended
+            await self._stream.write(pack(kind, body, {}))
+
+    async def close(self) -> None:
+        """End it."""
+        if self._stream is not None:
+            self._stream.cancel()
+        channel, self._channel, self._unary, self._stream = self._channel, None, None, None
         await channel.close(None)
+
+
+async def _either(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run these until one of them raises, and raise that."""
+    tasks = [asyncio.create_task(one) for one in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        error = done.pop().exception()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    try:
+        if error is not None:
+            raise error
+    finally:  # or the error would refer to itself, and keep what its traceback knows of gRPC
+        del error, tasks, task
 
 
 def _cancelled_by_caller() -> bool:

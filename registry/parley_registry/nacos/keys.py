@@ -7,8 +7,7 @@ Nacos tells of a limited number of keys a group (500 unless its settings say mor
 from collections.abc import Callable
 from typing import Any
 
-from parley_registry.errors import BadRequest
-from parley_registry.nacos.connection import NacosConnection
+from parley_registry.nacos.connection import Limited, NacosConnection
 from parley_registry.nacos.wanted import Wanted
 
 _RESYNC = 60.0
@@ -96,7 +95,7 @@ class KeyWatches:
             complete = True
             try:
                 await self._connection.call(f"{self._kind}FuzzyWatchRequest", body)
-            except BadRequest:  # more keys, or more patterns, than this server tells of
+            except Limited:
                 complete = False
             for watch in watches:
                 watch.complete = complete

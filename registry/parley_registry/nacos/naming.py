@@ -1,10 +1,12 @@
 """Instances: registered for as long as this process lives, asked for, and subscribed to."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from parley_core.errors import ParleyError
 from parley_registry.nacos.connection import NacosConnection
 from parley_registry.nacos.keys import KeyWatch, KeyWatches
 from parley_registry.nacos.wanted import Wanted
@@ -12,6 +14,7 @@ from parley_registry.nacos.wanted import Wanted
 _RESYNC = 30.0
 """Seconds after which a subscription is asked again although nothing was pushed."""
 _PAGE = 1000
+_LEAVING = 2.0
 
 
 class Service(NamedTuple):
@@ -78,8 +81,14 @@ class Naming:
         self._watches.start()
 
     async def close(self) -> None:
-        """Stop. The server forgets instances when the connection is closed."""
+        """Take the own instances away, if the server answers soon, and stop."""
         await self._registrations.close()
+        own = [service for service, mine in self._own.items() if mine]
+        self._own.clear()
+        if own and self._connection.live:
+            with contextlib.suppress(ParleyError, TimeoutError):
+                async with asyncio.timeout(_LEAVING):
+                    await self._settle_own(own)
         await self._subscriptions.close()
         await self._watches.close()
 
