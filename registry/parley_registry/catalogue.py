@@ -13,7 +13,9 @@ from parley_registry.entry import PUBLIC, Agent, Instance, Key
 from parley_registry.errors import UnknownAgent, UnknownInstance
 from parley_registry.external import External
 from parley_registry.feed import Feed
-from parley_registry.record import Published, Record, Stored
+from parley_registry.prompts.library import PromptLibrary
+from parley_registry.prompts.records.sql import SqlPrompts
+from parley_registry.record import Published, Stored
 from parley_registry.search import Result, Search
 from parley_registry.searching.query import Query
 from parley_registry.searching.semantic import open_semantic
@@ -25,7 +27,7 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
-def open_record(store: str) -> Record:
+def open_record(store: str) -> SqlRecord:
     """The record that an address names. Raises ConfigurationError."""
     return SqlRecord(store)
 
@@ -36,6 +38,7 @@ class Catalogue:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._record = open_record(settings.store)
+        self.prompts = PromptLibrary(SqlPrompts(self._record.database))
         self.feed = Feed(self._record, most=settings.max_watchers)
         self.search = Search(self._record, open_semantic(settings))
         allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())

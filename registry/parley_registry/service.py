@@ -23,6 +23,7 @@ from parley_registry.errors import BadRequest, Fault
 from parley_registry.models import change_json, entry_json, page_json
 from parley_registry.pages import site as pages
 from parley_registry.problems import install, problem
+from parley_registry.prompts.routes import prompt_routes
 from parley_registry.routing import StrictRoute, answer, problems
 from parley_registry.searching.parameters import SearchParameters
 from parley_registry.settings import RegistrySettings
@@ -71,6 +72,7 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     install(app)
     app.include_router(_agents(catalogue))
     app.include_router(_search(catalogue))
+    app.include_router(prompt_routes(catalogue.prompts, catalogue.feed.poke))
     app.include_router(_probes(catalogue, metrics))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY)
     app.add_middleware(Door, authenticator=authenticator, most=_MAX_BODY)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from parley_registry.card import MAX_NAME, NAMESPACE
 from parley_registry.entry import PUBLIC
 from parley_registry.prompts.check import PROMPT_NAME, check_prompt
+from parley_registry.prompts.library import PromptLibrary
 from parley_registry.prompts.prompt import PRODUCTION, AgentVersion, PromptKey
-from parley_registry.prompts.source import PromptSource
 from parley_registry.prompts.wire import prompt_json, version_json
 from parley_registry.routing import StrictRoute, answer, problems
 from parley_registry.versions import MAX_VERSION
@@ -91,7 +91,7 @@ class PromptPageModel(BaseModel):
     next: str = Field(description='Cursor of the next page, or "".')
 
 
-def prompt_routes(prompts: PromptSource, changed: Callable[[], None]) -> APIRouter:
+def prompt_routes(prompts: PromptLibrary, changed: Callable[[], None]) -> APIRouter:
     """The routes over `prompts`; `changed` is called after each change."""
     router = APIRouter(prefix="/v1", tags=["prompts"], route_class=StrictRoute)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from parley_core.errors import ConfigurationError
 
 _FOLDER = Path(__file__).parent / "migrations"
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in migrations/versions (a test compares)."""
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('parley:registry'))")

@@ -29,6 +29,11 @@ class SqlRecord:
         self._database = _database(url, keep, clock)
         self._heartbeats = Heartbeats(self._database)
 
+    @property
+    def database(self) -> Database:
+        """For the rooms that keep what is theirs in it too: prompts, MCP servers."""
+        return self._database
+
     # -- life
     async def open(self) -> None:
         """See `Record.open`."""

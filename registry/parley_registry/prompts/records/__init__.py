@@ -1,0 +1,1 @@
+"""Backends of the record of prompts: the registry's own database, and Nacos."""
