@@ -25,12 +25,16 @@ _MAX_TOKEN = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified caller. `owner` is what its tasks are kept under: issuer and subject together."""
+    """A verified caller. `owner` is what its tasks are kept under: issuer and subject together.
+
+    `rights` is what the claim for rights says (see `registry`'s rights), None when the token has none.
+    """
 
     owner: str
     issuer: str = ""
     subject: str = ""
     scopes: frozenset[str] = frozenset()
+    rights: tuple[str, ...] | None = None
 
 
 class Unauthenticated(ParleyError):
@@ -72,6 +76,7 @@ class JwksAuthenticator:
     `jwks` is the URL or file of the issuer's keys (see `KeySet` for how they are kept fresh). `leeway` is how
     many seconds clocks may differ. A token found good is remembered until it expires, at most `remember` seconds
     and for the last `remembered` tokens; so a withdrawn key takes effect after `remember` seconds at the latest.
+    `rights_claim` is the claim that becomes `Identity.rights`.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class JwksAuthenticator:
         remember: float = 300.0,
         remembered: int = 4096,
         keys: KeySet | None = None,
+        rights_claim: str = "",
     ) -> None:
         refused = [name for name in algorithms if name not in ALGORITHMS]
         if refused:
@@ -98,6 +104,7 @@ class JwksAuthenticator:
         self._remember = remember
         self._remembered = remembered
         self._keys = keys or KeySet(jwks)
+        self._rights_claim = rights_claim
         self._known: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()
 
     async def authenticate(self, headers: Mapping[str, str]) -> Identity:
@@ -112,7 +119,7 @@ class JwksAuthenticator:
                 return known[1]
             del self._known[digest]
         claims = await self._verify(token)
-        identity = _identity(claims)
+        identity = _identity(claims, self._rights_claim)
         self._known[digest] = (min(float(claims["exp"]), now + self._remember), identity)
         if len(self._known) > self._remembered:
             self._known.popitem(last=False)
@@ -158,7 +165,7 @@ class JwksAuthenticator:
         return claims
 
 
-def authenticator_for(issuer: str, audience: str, jwks: str) -> Authenticator:
+def authenticator_for(issuer: str, audience: str, jwks: str, rights_claim: str = "") -> Authenticator:
     """The authenticator that the three settings ask for: `Anonymous` when all are empty.
 
     Raises ConfigurationError when only some of them are set.
@@ -172,7 +179,7 @@ def authenticator_for(issuer: str, audience: str, jwks: str) -> Authenticator:
         raise ConfigurationError(
             f"verifying tokens needs issuer, audience and keys together; set {names} too"
         )
-    return JwksAuthenticator(issuer, audience, jwks)
+    return JwksAuthenticator(issuer, audience, jwks, rights_claim=rights_claim)
 
 
 def _bearer(value: str | None) -> bytes:
@@ -193,10 +200,15 @@ def _invalid(why: str) -> Unauthenticated:
     return Unauthenticated(why, f'Bearer error="invalid_token", error_description="{why}"')
 
 
-def _identity(claims: Mapping[str, Any]) -> Identity:
-    scopes = claims.get("scope") or claims.get("scp") or ()
-    if isinstance(scopes, str):
-        scopes = scopes.split()
+def _identity(claims: Mapping[str, Any], rights_claim: str) -> Identity:
+    scopes = _words(claims.get("scope") or claims.get("scp") or ())
+    rights = _words(claims[rights_claim]) if rights_claim in claims else None
     issuer, subject = claims["iss"], claims["sub"]
-    named = frozenset(s for s in scopes if isinstance(s, str)) if isinstance(scopes, list) else frozenset()
-    return Identity(f"{issuer}|{subject}", issuer, subject, named)
+    return Identity(f"{issuer}|{subject}", issuer, subject, frozenset(scopes), rights)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """The words of a claim that is a list of them, or a text with spaces between."""
+    if isinstance(value, str):
+        value = value.split()
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()

@@ -11,7 +11,8 @@ import httpx
 import jwt
 import orjson
 
-from parley_core.errors import Unavailable
+from parley_core.errors import ParleyError, Unavailable
+from parley_core.signingkeys import PRIVATE
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ class KeySet:
 
     Keys older than `fresh` are fetched again in the background. A key id that is not known leads to one fetch
     at once, so a rotation is noticed on its first token, but never more than one fetch every `pause`. While the source
-    does not answer, the keys at hand stay good for `stale` since they were last confirmed.
+    does not answer, the keys at hand stay good for `stale` since they were last confirmed. `http` is the client to
+    fetch with, if not one of its own.
     """
 
     def __init__(
@@ -34,8 +36,12 @@ class KeySet:
         pause: float = 10.0,
         stale: float = 6 * 3600.0,
         timeout: float = 5.0,
+        http: httpx.AsyncClient | None = None,
     ) -> None:
+        self.revision = 0
+        """Grows whenever the keys change."""
         self._source = source
+        self._http = http
         self._fresh = fresh
         self._pause = pause
         self._stale = stale
@@ -65,6 +71,20 @@ class KeySet:
             await self._refresh()
             key = self._pick(kid, algorithm)
         return key
+
+    def known(self, kid: str, algorithm: str) -> jwt.PyJWK | None:
+        """The same without asking anybody: None, too, when the keys are too old to be used."""
+        fresh_enough = time.monotonic() - self._confirmed <= self._stale
+        return self._pick(kid, algorithm) if fresh_enough else None
+
+    @property
+    def keys(self) -> tuple[Mapping[str, Any], ...]:
+        """The public keys at hand, as JSON Web Keys."""
+        return self._keys
+
+    async def refresh(self) -> None:
+        """Fetch the keys now, if the last time is `pause` ago. A source that does not answer is logged."""
+        await self._refresh()
 
     async def aclose(self) -> None:
         """End a fetch that is running."""
@@ -102,19 +122,33 @@ class KeySet:
     async def _fetch(self) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                self._keys = _parse(await self._read())
+                keys = _parse(await self._read())
             self._confirmed = time.monotonic()
-        except (OSError, TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            log.warning("cannot fetch the keys of the token issuer from %s: %s", self._source, error)
+        except (
+            OSError,
+            TimeoutError,
+            ParleyError,
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            ValueError,
+        ) as error:
+            log.warning("cannot fetch the keys from %s: %s", self._source, error)
+            return
+        if keys != self._keys:
+            self._keys = keys
+            self.revision += 1
 
     async def _read(self) -> bytes:
         if not self._source.startswith(("https://", "http://")):
             return await asyncio.to_thread(Path(self._source.removeprefix("file://")).read_bytes)
+        if self._http is not None:
+            return await self._fetched(self._http)
+        async with httpx.AsyncClient(timeout=self._timeout) as client:
+            return await self._fetched(client)
+
+    async def _fetched(self, client: httpx.AsyncClient) -> bytes:
         body = b""
-        async with (
-            httpx.AsyncClient(timeout=self._timeout) as client,
-            client.stream("GET", self._source) as answer,
-        ):
+        async with client.stream("GET", self._source) as answer:
             answer.raise_for_status()
             async for part in answer.aiter_bytes():
                 body += part
@@ -128,4 +162,5 @@ def _parse(body: bytes) -> tuple[Mapping[str, Any], ...]:
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list):
         raise ValueError("this is not a JSON Web Key Set: it has no list of keys")
-    return tuple(key for key in keys if isinstance(key, dict) and key.get("kty") in ("RSA", "EC", "OKP"))
+    public = [key for key in keys if isinstance(key, dict) and key.get("kty") in ("RSA", "EC", "OKP")]
+    return tuple({k: v for k, v in key.items() if k not in PRIVATE} for key in public)

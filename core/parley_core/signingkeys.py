@@ -136,7 +136,10 @@ def _new(algorithm: str) -> dict[str, Any]:
     else:
         raise ConfigurationError(f"{algorithm!r} is no algorithm for new keys; choose ES256 or EdDSA")
     kept = {name: value for name, value in jwk.items() if name != "key_ops"}
-    return {**kept, "use": "sig", "alg": algorithm, "kid": thumbprint(kept), "iat": int(time.time())}
+    kid = thumbprint(kept)
+    if kid.startswith("-"):  # it would look like an option to `parley keys retire`
+        return _new(algorithm)
+    return {**kept, "use": "sig", "alg": algorithm, "kid": kid, "iat": int(time.time())}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], ...]:

@@ -120,6 +120,42 @@ async def test_scopes_may_come_as_a_list(keys: Path) -> None:
     assert found.scopes == {"a", "b"}
 
 
+@pytest.mark.parametrize(
+    ("claim", "rights"),
+    [
+        (["a/*", 3, "admin:b/*"], ("a/*", "admin:b/*")),
+        ("a/* admin:b/*", ("a/*", "admin:b/*")),
+        ([], ()),
+        ({"a": 1}, ()),
+        (None, None),
+    ],
+)
+async def test_rights_are_what_the_claim_says_and_none_is_not_the_same_as_no_claim(
+    keys: Path, claim: Any, rights: tuple[str, ...] | None
+) -> None:
+    authenticator = JwksAuthenticator(ISSUER, AUDIENCE, str(keys), rights_claim="parley_rights")
+    found = await authenticator.authenticate(bearer(token(parley_rights=claim)))
+    assert found.rights == rights
+
+
+async def test_a_set_of_keys_tells_when_it_changes_and_keeps_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    private = jwt.get_algorithm_by_name("ES256").to_jwk(EC_KEY, as_dict=True)
+    write_keys(path, {**private, "kid": "one"})
+    keys = KeySet(str(path), pause=0)
+    assert keys.known("one", "ES256") is None
+    for revision in (1, 1):
+        await keys.refresh()
+        assert keys.revision == revision
+    found = keys.known("one", "ES256")
+    assert found is not None
+    assert isinstance(found.key, ec.EllipticCurvePublicKey)
+    write_keys(path, public(OTHER_EC_KEY, "two"))
+    await keys.refresh()
+    assert keys.revision == 2
+    assert keys.known("one", "ES256") is None
+
+
 NOW = int(time.time())
 CLAIMS = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": NOW + 600}
 PUBLIC_PEM = EC_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -54,10 +54,13 @@ class CheckedCard:
 
     @property
     def interfaces(self) -> bytes:
-        """The card's `supportedInterfaces` alone, as canonical JSON."""
-        return orjson.dumps(
-            MessageToDict(self.card).get("supportedInterfaces", []), option=orjson.OPT_SORT_KEYS
-        )
+        """The card's `supportedInterfaces` alone, as canonical JSON; of a signed card an object of these and its
+        `signatures`, for they go together."""
+        card = MessageToDict(self.card)
+        places = card.get("supportedInterfaces", [])
+        if self.card.signatures:
+            places = {"supportedInterfaces": places, "signatures": card["signatures"]}
+        return orjson.dumps(places, option=orjson.OPT_SORT_KEYS)
 
 
 def check_card(value: Any) -> CheckedCard:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from parley_core.errors import ParleyError
@@ -20,7 +21,9 @@ from parley_registry.search import Result, Search
 from parley_registry.searching.query import Query
 from parley_registry.searching.semantic import open_semantic
 from parley_registry.settings import LOOPBACK, RegistrySettings
+from parley_registry.trust import Trust
 from parley_registry.versions import highest_first
+from parley_registry.warden import Warden
 
 T = TypeVar("T")
 
@@ -42,15 +45,22 @@ class Catalogue:
         self.feed = Feed(self._record, most=settings.max_watchers)
         self.search = Search(self._record, open_semantic(settings))
         allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
-        self._external = External(self._record, allow=allow, every=settings.look_every)
+        self._trust = Trust(settings.trusted_keys, allow=allow, required=settings.require_signature)
+        rights = Rights(settings.grants, settings.reserved_names, settings.auth_rights_claim)
+        self.warden = Warden(self._record, rights)
+        self._external = External(
+            self._record, allow=allow, every=settings.look_every, admit=self._trust.admit
+        )
 
     async def open(self) -> None:
         """Open the record. Raises ConfigurationError."""
         await self._record.open()
+        await self._trust.open()
 
     async def close(self) -> None:
         """Let go of everything; `run` must have ended."""
         await self._external.close()
+        await self._trust.close()
         await self.search.close()
         await self._record.close()
 
@@ -62,6 +72,8 @@ class Catalogue:
             tasks.create_task(self.search.learn())
             tasks.create_task(self._every(1.0, self._expire, first=self._settings.ttl))
             tasks.create_task(self._every(1.0, self._external.look, first=1.0))
+            tasks.create_task(self._trust.run(self._keys_changed))
+            tasks.create_task(self._every(3600.0, self._forget_audited, first=60.0))
 
     async def ready(self) -> str:
         """What this process still waits for, or "" when it can serve. Raises Unavailable."""
@@ -72,23 +84,36 @@ class Catalogue:
     async def publish(self, namespace: str, card: Any, instance: Instance | None) -> Published:
         """See `RegistryClient.publish`."""
         checked = check_card(card)
-        return self._told(
-            await self._record.publish(checked, namespace=namespace, instance=instance, source="")
-        )
+        key = Key(namespace, checked.card.name, checked.card.version)
+        async with self.warden.change("publish", key.agent, key.version) as actor:
+            await self.warden.require_free(key.agent, actor)
+            await self._trust.admit(checked.card)
+            done = await self._record.publish(
+                checked, namespace=namespace, instance=instance, source="", actor=actor
+            )
+        return self._told(Published(self._trust.judged(done.entry), done.created))
 
     async def register_url(self, namespace: str, url: str) -> Published:
         """See `RegistryClient.register_url`."""
-        return self._told(await self._external.register(namespace, url))
+        source, checked = await self._external.fetch(url)
+        key = Key(namespace, checked.card.name, checked.card.version)
+        async with self.warden.change("publish", key.agent, key.version) as actor:
+            await self.warden.require_free(key.agent, actor)
+            await self._trust.admit(checked.card)
+            done = await self._record.publish(
+                checked, namespace=namespace, instance=None, source=source, actor=actor
+            )
+        return self._told(Published(self._trust.judged(done.entry), done.created))
 
     async def get(self, agent: Agent, version: str | None) -> Stored:
         """See `RegistryClient.get`."""
         if version is None:
             latest = await self._record.latest(agent)
             if latest:
-                return latest
+                return self._trust.judged(latest)
         else:
             for entry in await self._record.load([Key(*agent, version)]):
-                return entry
+                return self._trust.judged(entry)
         raise await self._unknown(agent, version)
 
     async def versions(self, agent: Agent) -> list[Stored]:
@@ -96,23 +121,34 @@ class Catalogue:
         found = {entry.version: entry for entry in await self._record.versions(agent)}
         if not found:
             raise await self._unknown(agent, None)
-        return [found[version] for version in highest_first(found)]
+        return [self._trust.judged(found[version]) for version in highest_first(found)]
 
     async def set_latest(self, key: Key) -> Stored:
         """See `RegistryClient.set_latest`."""
-        entry = await self._record.set_latest(key)
+        async with self.warden.change("latest", key.agent, key.version) as actor:
+            entry = await self._record.set_latest(key, actor=actor)
         if entry is None:
             raise await self._unknown(key.agent, key.version)
-        return self._told(entry)
+        return self._told(self._trust.judged(entry))
 
     async def delete(self, agent: Agent, version: str | None) -> None:
         """See `RegistryClient.delete`."""
-        if not self._told(await self._record.delete(agent, version)):
+        async with self.warden.change("delete", agent, version or "") as actor:
+            done = await self._record.delete(agent, version, actor=actor)
+        if not self._told(done):
             raise await self._unknown(agent, version)
+
+    async def transfer(self, agent: Agent, owner: str) -> None:
+        """See `RegistryClient.transfer`."""
+        if await self._record.latest(agent) is None:
+            raise await self._unknown(agent, None)
+        await self.warden.transfer(agent, owner)
 
     async def find(self, query: Query, limit: int, cursor: str) -> Result:
         """See `RegistryClient.search`."""
-        return await self.search.find(query, limit, cursor)
+        found = await self.search.find(query, limit, cursor)
+        hits = tuple((self._trust.judged(entry), score, reasons) for entry, score, reasons in found.hits)
+        return replace(found, hits=hits)
 
     async def last_change(self) -> int:
         """The number of the newest change: what was read before is as it was until this grows."""
@@ -121,6 +157,7 @@ class Catalogue:
     # -- health
     async def heartbeat(self, key: Key, instance_id: str) -> None:
         """See `RegistryClient.heartbeat`."""
+        await self.warden.require_owner(key.agent)
         if not await self._record.heartbeat(key, instance_id):
             raise UnknownInstance(
                 f"{key.name} {key.version} has no instance {instance_id!r} (any more); publish the card again with it"
@@ -128,6 +165,7 @@ class Catalogue:
 
     async def withdraw(self, key: Key, instance_id: str) -> None:
         """See `RegistryClient.withdraw`."""
+        await self.warden.require_owner(key.agent)
         await self._record.withdraw(key, instance_id)
         self.feed.poke()
 
@@ -140,6 +178,23 @@ class Catalogue:
                 await self.search.refresh()
             except ParleyError as error:
                 _logger.warning("the search index lags behind: %s", error)
+
+    async def _keys_changed(self, kids: frozenset[str]) -> None:
+        """Tell all who watch of the entries whose signatures may be worth something else now."""
+        concerned: list[Key] = []
+        last: Key | None = None
+        try:
+            while page := await self._record.page(last, 500):
+                concerned += [entry.key for entry in page if self._trust.concerned(entry, kids)]
+                last = page[-1].key
+            if concerned:
+                await self._record.retell(concerned)
+                self.feed.poke()
+        except ParleyError as error:
+            _logger.warning("watchers were not told of changed keys: %s", error)
+
+    async def _forget_audited(self) -> int:
+        return await self._record.forget_audited(self._settings.audit_keep * 86400)
 
     async def _expire(self) -> int:
         down = await self._record.expire(self._settings.ttl)

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from a2a.types import AgentCard
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from parley_core.cardsignature import Signature
+from parley_registry.audit import Audited
 from parley_registry.calls import Calls
 from parley_registry.criteria import Criteria, parameters
 from parley_registry.entry import PUBLIC, Change, Entry, Hit, Instance, Page
@@ -27,10 +29,12 @@ from parley_registry.errors import (
     UnknownAgent,
     UnknownInstance,
     VersionConflict,
+    VersionInUse,
 )
 from parley_registry.prompts.http import HttpPrompts
 
 __all__ = [
+    "Audited",
     "BadRequest",
     "CardRejected",
     "CardUnreachable",
@@ -50,6 +54,7 @@ __all__ = [
     "UnknownAgent",
     "UnknownInstance",
     "VersionConflict",
+    "VersionInUse",
 ]
 
 
@@ -141,6 +146,38 @@ class RegistryClient:
         """
         await self._calls.call("DELETE", _agent_path(name, version), query=self._here)
 
+    async def transfer(self, name: str, owner: str) -> Entry:
+        """Hand an agent over to another owner (issuer and subject with | between), or with "" to nobody.
+
+        Raises UnknownAgent, NotPermitted, and NotOwner for who is neither its owner nor an admin.
+        """
+        return _entry(
+            await self._calls.call("PUT", f"{_agent_path(name)}/owner", {"owner": owner}, self._here)
+        )
+
+    async def trail(
+        self,
+        *,
+        name: str = "",
+        everywhere: bool = False,
+        actor: str = "",
+        action: str = "",
+        before: int = 0,
+        limit: int = 100,
+    ) -> list[Audited]:
+        """Who changed what, newest first: of one agent, of all in the namespace, or in all namespaces. `before` is the
+        number of the line after which to go on. Raises NotPermitted."""
+        wanted = {
+            "namespace": "" if everywhere else self.namespace,
+            "name": name,
+            "actor": actor,
+            "action": action,
+            "before": str(before),
+            "limit": str(limit),
+        }
+        found = await self._calls.call("GET", "/v1/audit", query={k: v for k, v in wanted.items() if v})
+        return [Audited(**line) for line in found["lines"]]
+
     async def search(self, **criteria: Unpack[Criteria]) -> Page:
         """The entries for which all of the criteria hold, best first; without any, all of the namespace.
 
@@ -195,6 +232,10 @@ def _entry(told: Mapping[str, Any]) -> Entry:
         external=told["external"],
         card=ParseDict(told["card"], AgentCard(), ignore_unknown_fields=True),
         updated=told["updated"],
+        signature=Signature(
+            told["signature"]["state"], told["signature"]["keyId"], told["signature"]["signer"]
+        ),
+        owner=told["owner"],
     )
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from parley_core.errors import Unavailable
 from parley_core.identity import Authenticator, Unauthenticated
 from parley_registry.problems import problem
+from parley_registry.rights import Caller, caller
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -35,13 +36,20 @@ class Door:
             await problem(413, "", detail, headers={"connection": "close"})(scope, receive, send)
             return
         try:
-            await self._authenticator.authenticate(headers)
+            identity = await self._authenticator.authenticate(headers)
         except Unauthenticated as error:
             challenge = {"www-authenticate": error.challenge}
             await problem(401, "not-allowed", str(error), headers=challenge)(scope, receive, send)
         except Unavailable as error:
             await problem(503, "busy", str(error))(scope, receive, send)
         else:
+            remote = str(scope["client"][0]) if scope.get("client") else ""
+            known = bool(identity.issuer)
+            caller.set(
+                Caller(identity.owner, identity.subject, identity.rights, remote, known)
+                if known
+                else Caller(remote=remote)
+            )
             await self._app(scope, receive, send)
 
 

@@ -5,11 +5,24 @@ from typing import Literal, NamedTuple
 
 from a2a.types import AgentCard
 
+from parley_core.cardsignature import Signature
+
 Health = Literal["up", "down", "unknown"]
 ChangeKind = Literal[
-    "published", "latest", "up", "down", "deleted", "rollout", "prompt", "mcp", "reset", "start"
+    "published",
+    "latest",
+    "up",
+    "down",
+    "deleted",
+    "signature",
+    "rollout",
+    "prompt",
+    "mcp",
+    "reset",
+    "start",
 ]
 
+UNSIGNED = Signature("none")
 PUBLIC = "public"
 """The namespace of agents for which none is told."""
 
@@ -47,7 +60,8 @@ class Entry:
 
     `health` is "up" while an instance lives (or, for an external agent, its card could lately be fetched),
     "down" when the last one is gone, "unknown" when none was ever announced. `updated` is when card, latest
-    or health last changed, in seconds since the epoch.
+    or health last changed, in seconds since the epoch. `signature` is what the registry thinks of the card's
+    signatures; `owner` whose the agent is, "" where nobody has to say who they are.
     """
 
     namespace: str
@@ -59,6 +73,8 @@ class Entry:
     external: bool
     card: AgentCard
     updated: float
+    signature: Signature = UNSIGNED
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,20 @@ class VersionInUse(RegistryError):
     status = 409
 
 
+class SignatureRequired(RegistryError):
+    """The registry takes only cards signed by a key that it trusts, and this one is not."""
+
+    kind = "signature-required"
+    status = 403
+
+
+class NotPermitted(RegistryError):
+    """The caller's rights do not cover this name."""
+
+    kind = "not-permitted"
+    status = 403
+
+
 class NotOwner(RegistryError):
     """The agent belongs to somebody else, who alone may change it."""
 
@@ -181,6 +195,9 @@ BY_KIND: dict[str, type[RegistryError]] = {
         UnknownInstance,
         VersionConflict,
         LatestInUse,
+        SignatureRequired,
+        NotPermitted,
+        NotOwner,
         PromptRejected,
         UnknownPrompt,
         PromptInUse,

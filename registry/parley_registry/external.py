@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 import orjson
+from a2a.types import AgentCard
 
 from parley_core.guardedhttp import ResponseTooLarge, guarded_client
 from parley_core.urlguard import Network, UrlGuard, UrlRefused
 from parley_registry.card import MAX_CARD, CheckedCard, check_card
 from parley_registry.errors import CardUnreachable, RegistryError
 from parley_registry.legacy import modern
-from parley_registry.record import Published, Record, Source
+from parley_registry.record import Record, Source
 
 _logger = logging.getLogger(__name__)
 
@@ -25,16 +26,24 @@ _AT_ONCE = 8
 class External:
     """Registers agents by the URL of their card and keeps their entries true."""
 
-    def __init__(self, record: Record, *, allow: Sequence[Network], every: float) -> None:
+    def __init__(
+        self,
+        record: Record,
+        *,
+        allow: Sequence[Network],
+        every: float,
+        admit: Callable[[AgentCard], Awaitable[None]],
+    ) -> None:
         self._record = record
+        self._admit = admit
         self._guard = UrlGuard(allow, option="--allow")
         self._http = guarded_client(self._guard, max_body=2 * MAX_CARD, seconds=FETCH_SECONDS)
         self._every = every
 
-    async def register(self, namespace: str, url: str) -> Published:
-        """Fetch the card at `url` (of a bare server: at its well-known path) and keep it as an external entry.
+    async def fetch(self, url: str) -> tuple[str, CheckedCard]:
+        """The card at `url` (of a bare server: at its well-known path), and the URL that it was fetched from.
 
-        Raises CardUnreachable, CardRejected, VersionConflict.
+        Raises CardUnreachable, CardRejected.
         """
         try:
             self._guard.parse(url)
@@ -43,7 +52,7 @@ class External:
         place = httpx.URL(url).copy_with(fragment=None)
         if place.path in ("", "/"):
             place = place.copy_with(path=WELL_KNOWN)
-        return await self._keep(Source(namespace, str(place)))
+        return str(place), await self._fetch(str(place))
 
     async def look(self) -> int:
         """Look at the sources that are due, a few at a time; returns how many that were."""
@@ -57,15 +66,11 @@ class External:
         """Let go of connections."""
         await self._http.aclose()
 
-    async def _keep(self, source: Source) -> Published:
-        checked = await self._fetch(source.url)
-        return await self._record.publish(
-            checked, namespace=source.namespace, instance=None, source=source.url
-        )
-
     async def _look_at(self, source: Source) -> None:
         try:
-            await self._keep(source)
+            checked = await self._fetch(source.url)
+            await self._admit(checked.card)
+            await self._record.publish(checked, namespace=source.namespace, instance=None, source=source.url)
         except RegistryError as error:
             _logger.info("the external agent at %s counts as down: %s", source.url, error.summary)
             await self._record.mark_source(source, "down")

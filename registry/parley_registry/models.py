@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from parley_registry.card import MAX_NAME, MAX_URL, NAMESPACE, address_fault
 from parley_registry.entry import PUBLIC, Change
 from parley_registry.record import Stored
 from parley_registry.search import Result
+from parley_registry.shown import shown_card
 from parley_registry.versions import MAX_VERSION
 
 InstanceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@+~-]{1,128}$")]
@@ -57,6 +57,14 @@ class LatestRequest(BaseModel):
     version: VersionText
 
 
+class SignatureModel(BaseModel):
+    """What the card's signatures are worth to this registry."""
+
+    state: Literal["verified", "untrusted", "invalid", "none"]
+    keyId: str
+    signer: str = Field(description="Whom the trusted key stands for, as the registry was told.")
+
+
 class EntryModel(BaseModel):
     """One version of an agent."""
 
@@ -71,6 +79,8 @@ class EntryModel(BaseModel):
     updated: float = Field(
         description="When card, latest or health last changed, in seconds since the epoch."
     )
+    signature: SignatureModel
+    owner: str = Field(description='Whose the agent is, or "".')
 
 
 class VersionsModel(BaseModel):
@@ -118,11 +128,7 @@ class Health(BaseModel):
 
 
 def entry_json(entry: Stored) -> dict[str, Any]:
-    """An entry as JSON. Its card names the interfaces of the live instances, unless it is signed and must stay as it is."""
-    card = orjson.loads(entry.card)
-    if entry.interfaces and "signatures" not in card:
-        alive = [one for told in entry.interfaces for one in orjson.loads(told)]
-        card["supportedInterfaces"] = list({orjson.dumps(one): one for one in alive}.values())[:64]
+    """An entry as JSON."""
     return {
         "namespace": entry.namespace,
         "name": entry.name,
@@ -131,8 +137,14 @@ def entry_json(entry: Stored) -> dict[str, Any]:
         "health": entry.health,
         "instances": [{"id": one.id, "url": one.url} for one in entry.instances],
         "external": bool(entry.source),
-        "card": card,
+        "card": shown_card(entry),
         "updated": entry.updated,
+        "signature": {
+            "state": entry.signature.state,
+            "keyId": entry.signature.key_id,
+            "signer": entry.signature.signer,
+        },
+        "owner": entry.owner,
     }
 
 

@@ -6,7 +6,8 @@
   the same transaction. `seq` only grows, and changes are seen in its order: who read up to one never misses a smaller
   one. The oldest changes are dropped once there are more than the backend keeps.
 - *An agent belongs to who published it first*: to the first actor with a name that publishes or changes it. Another one
-  with a name is refused (NotOwner), unless it is an admin. Who changed what is kept in the audit trail.
+  with a name is refused (NotOwner), unless it is an admin; so is a name that can be taken for one of another owner (see
+  `names`). Who changed what is kept in the audit trail, in the same transaction.
 - *A published version does not change*: its digest (see `card.CheckedCard`) is fixed by the first publish.
 - A backend that cannot search is fine: search runs on an index built from here (see `index`).
 """
@@ -15,9 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from parley_core.cardsignature import Signature
 from parley_registry.audit import NOBODY, Actor, Audited
 from parley_registry.card import CheckedCard
-from parley_registry.entry import Agent, Change, Health, Instance, Key
+from parley_registry.entry import UNSIGNED, Agent, Change, Health, Instance, Key
 from parley_registry.rollout import Rollout
 
 
@@ -26,7 +28,7 @@ class Stored:
     """An entry as kept: `card` is canonical ProtoJSON; `source` the card's URL if the agent is external, else "";
     `owner` whose the agent is, or "".
 
-    `interfaces` are the `supportedInterfaces` (canonical JSON) that each live instance announced, in the order of
+    `interfaces` are what `CheckedCard.interfaces` was of the card that each live instance announced, in the order of
     their first announcement.
     """
 
@@ -42,6 +44,8 @@ class Stored:
     card: bytes
     digest: str
     updated: float
+    signature: Signature = UNSIGNED
+    """What the card's signatures are worth: not kept, but judged by `trust.Trust` when the entry is shown."""
 
     @property
     def key(self) -> Key:
@@ -141,6 +145,10 @@ class Record(Protocol):
     async def page(self, after: Key | None, limit: int) -> Sequence[Stored]:
         """Up to `limit` entries in an order of the backend's own, following that of `after`; to read everything."""
 
+    async def retell(self, keys: Sequence[Key]) -> None:
+        """Log that what is shown of these entries changed by something that is not kept here: by the keys that are
+        trusted."""
+
     # -- health
     async def heartbeat(self, key: Key, instance_id: str) -> bool:
         """Note that an instance was seen now; False when it is not known."""
@@ -180,9 +188,20 @@ class Record(Protocol):
         """Append to the audit trail what was done, or refused, elsewhere. (What this record changes is there by itself.)"""
 
     async def audit(
-        self, *, agent: Agent | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        agent: Agent | None = None,
+        namespace: str = "",
+        by: str = "",
+        action: str = "",
+        before: int | None = None,
+        limit: int = 100,
     ) -> Sequence[Audited]:
-        """The audit trail, newest first, beginning with what came before number `before`; of one agent, or of all."""
+        """The audit trail, newest first, beginning with what came before number `before`: of one agent, of one
+        namespace, `by` one actor, of one kind of `action`, or of all."""
+
+    async def forget_audited(self, seconds: float) -> int:
+        """Drop what is older than so long; how many lines that were."""
 
     # -- the log
     async def changes(self, after: int, limit: int) -> Changes:

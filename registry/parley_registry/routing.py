@@ -14,6 +14,7 @@ from parley_registry.problems import MEDIA_TYPE
 _MEANINGS = {
     400: "The request is malformed; `faults` names all that is wrong.",
     401: "The caller did not prove who it is.",
+    403: "The caller may not do that: it has no right to the name, or is not its owner.",
     404: "What is named in the path does not exist.",
     409: "It contradicts what is there.",
     413: "The body is too large.",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Annotated
 
 import orjson
@@ -27,6 +28,7 @@ from parley_registry.prompts.routes import prompt_routes
 from parley_registry.routing import StrictRoute, answer, problems
 from parley_registry.searching.parameters import SearchParameters
 from parley_registry.settings import RegistrySettings
+from parley_registry.trailing import trail_routes
 
 _MAX_BODY = MAX_CARD + 16 * 1024
 _PING_SECONDS = 5
@@ -45,7 +47,9 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     without proving who they are.
     """
     settings = settings or RegistrySettings()
-    authenticator = authenticator_for(settings.auth_issuer, settings.auth_audience, settings.auth_jwks)
+    authenticator = authenticator_for(
+        settings.auth_issuer, settings.auth_audience, settings.auth_jwks, settings.auth_rights_claim
+    )
     require_safe_listen(settings.listen, authenticator)
     catalogue = Catalogue(settings)
     metrics = Metrics()
@@ -90,7 +94,7 @@ def _agents(catalogue: Catalogue) -> APIRouter:
         response_model=models.EntryModel,
         responses={
             201: {"model": models.EntryModel, "description": "A new version."},
-            **problems(400, 409, 413, 422),
+            **problems(400, 403, 409, 413, 422),
         },
     )
     async def publish(request: models.PublishRequest) -> Response:
@@ -106,7 +110,7 @@ def _agents(catalogue: Catalogue) -> APIRouter:
         response_model=models.EntryModel,
         responses={
             201: {"model": models.EntryModel, "description": "A new version."},
-            **problems(400, 409, 413, 422),
+            **problems(400, 403, 409, 413, 422),
         },
     )
     async def register(request: models.RegisterRequest) -> Response:
@@ -132,20 +136,24 @@ def _agents(catalogue: Catalogue) -> APIRouter:
         """One version of an agent."""
         return answer(entry_json(await catalogue.get(Agent(namespace, name), version)))
 
-    @router.put("/agents/{name}/latest", response_model=models.EntryModel, responses=problems(400, 404, 413))
+    @router.put(
+        "/agents/{name}/latest", response_model=models.EntryModel, responses=problems(400, 403, 404, 413)
+    )
     async def set_latest(
         name: Name, request: models.LatestRequest, namespace: Namespace = PUBLIC
     ) -> Response:
         """Make a version the latest, until a release higher than all others is published."""
         return answer(entry_json(await catalogue.set_latest(Key(namespace, name, request.version))))
 
-    @router.delete("/agents/{name}", status_code=204, responses=problems(400, 404))
+    @router.delete("/agents/{name}", status_code=204, responses=problems(400, 403, 404))
     async def delete(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """Delete an agent with all its versions."""
         await catalogue.delete(Agent(namespace, name), None)
         return Response(status_code=204)
 
-    @router.delete("/agents/{name}/versions/{version}", status_code=204, responses=problems(400, 404, 409))
+    @router.delete(
+        "/agents/{name}/versions/{version}", status_code=204, responses=problems(400, 403, 404, 409)
+    )
     async def delete_version(name: Name, version: VersionPath, namespace: Namespace = PUBLIC) -> Response:
         """Delete a version; not the latest while there are others."""
         await catalogue.delete(Agent(namespace, name), version)
@@ -153,7 +161,7 @@ def _agents(catalogue: Catalogue) -> APIRouter:
 
     instance = "/agents/{name}/versions/{version}/instances/{instance_id}"
 
-    @router.post(f"{instance}/heartbeat", status_code=204, responses=problems(400, 404))
+    @router.post(f"{instance}/heartbeat", status_code=204, responses=problems(400, 403, 404))
     async def heartbeat(
         name: Name, version: VersionPath, instance_id: InstancePath, namespace: Namespace = PUBLIC
     ) -> Response:
@@ -161,7 +169,7 @@ def _agents(catalogue: Catalogue) -> APIRouter:
         await catalogue.heartbeat(Key(namespace, name, version), instance_id)
         return Response(status_code=204)
 
-    @router.delete(instance, status_code=204, responses=problems(400))
+    @router.delete(instance, status_code=204, responses=problems(400, 403))
     async def withdraw(
         name: Name, version: VersionPath, instance_id: InstancePath, namespace: Namespace = PUBLIC
     ) -> Response:
@@ -208,11 +216,13 @@ def _search(catalogue: Catalogue) -> APIRouter:
     return router
 
 
-async def _events(first: Change, rest: AsyncGenerator[Change, None]) -> AsyncGenerator[ServerSentEvent, None]:
+async def _events(
+    first: list[Change], rest: AsyncGenerator[list[Change], None]
+) -> AsyncGenerator[bytes, None]:
     try:
-        yield _event(first)
-        async for change in rest:
-            yield _event(change)
+        yield _event(first[0])
+        async for batch in rest:
+            yield b"".join(map(_event, batch))
     finally:
         await rest.aclose()
 

@@ -24,7 +24,7 @@ class RegistrySettings(BaseSettings):
     """Seconds between two looks at the card of an external agent."""
     allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Blocks of private addresses from which cards may be fetched; on loopback, loopback is allowed anyway."""
-    max_watchers: int = Field(default=256, ge=1)
+    max_watchers: int = Field(default=2_000, ge=1)
     """Watches (event streams) at once."""
     embeddings: str = ""
     """What search by meaning takes its vectors from: `local:` and the directory of a static embedding model, or the URL of
@@ -50,7 +50,24 @@ class RegistrySettings(BaseSettings):
     auth_jwks: str = Field(default="", validation_alias=AliasChoices("auth_jwks", "PARLEY_AUTH_JWKS"))
     """URL or file of the key set that verifies bearer tokens; empty: loopback only, no tokens."""
 
-    @field_validator("allow", "allowed_hosts", mode="before")
+    auth_rights_claim: str = Field(
+        default="parley_rights",
+        validation_alias=AliasChoices("auth_rights_claim", "PARLEY_AUTH_RIGHTS_CLAIM"),
+    )
+    """Claim of a token that lists its rights to names, as team-a/* or admin:team-a/*."""
+    grants: Annotated[tuple[str, ...], NoDecode] = ("*=*/*",)
+    """Rights of tokens without that claim, each as SUBJECT=RIGHT RIGHT; the default: whoever has a token may take names
+    that nobody has."""
+    reserved_names: Annotated[tuple[str, ...], NoDecode] = ("parley", "parley-*")
+    """Names that only an admin may take, and those that can be taken for them; with * for any characters."""
+    audit_keep: float = Field(default=365.0, gt=0)
+    """Days for which the audit trail is kept."""
+    trusted_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """Files or URLs of the public keys (JSON Web Key Sets) whose signatures of cards count, each as SIGNER=PLACE."""
+    require_signature: bool = False
+    """Take only cards that are signed by one of them."""
+
+    @field_validator("allow", "allowed_hosts", "trusted_keys", "grants", "reserved_names", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

@@ -3,7 +3,7 @@
 from parley_registry.audit import Actor
 from parley_registry.backends.sql import statements as sql
 from parley_registry.backends.sql.liveness import set_health
-from parley_registry.backends.sql.owners import take
+from parley_registry.backends.sql.owners import add_shapes, require_unlike, take
 from parley_registry.backends.sql.rollouts import drop_rollout, rollout_of
 from parley_registry.backends.sql.rows import entry
 from parley_registry.backends.sql.transaction import Transaction, values_of
@@ -30,10 +30,12 @@ def publish(
         if agent.source != source:
             raise _owned_elsewhere(key.name, agent.source)
     known = entry(db.connection, key)
+    who = source or (instance.id if instance else "")
     if known is None:
         others = [row.version for row in db.all(sql.VERSIONS, **values_of(key.agent))]
         newest = becomes_latest(key.version, others) or bool(source)
         if agent is None:
+            require_unlike(db, key.agent, actor)
             db.do(
                 sql.ADD_AGENT,
                 **values_of(key.agent),
@@ -42,13 +44,14 @@ def publish(
                 owner=actor.name,
                 now=db.now,
             )
+            add_shapes(db, key.agent)
         elif newest:
             db.do(sql.SET_LATEST, **values_of(key), now=db.now)
         db.do(sql.ADD_ENTRY, **values_of(key), card=checked.json, digest=checked.digest, now=db.now)
         db.log("published", key.agent, key.version)
         if newest and agent is not None:
             db.log("latest", key.agent, key.version)
-        db.audit(actor, "publish", key.agent, key.version, after=checked.digest, detail=source)
+        db.audit(actor, "publish", key.agent, key.version, after=checked.digest, detail=who)
     else:
         if known.digest != checked.digest and not source:
             raise VersionConflict(
@@ -65,7 +68,7 @@ def publish(
                 key.version,
                 before=known.digest,
                 after=checked.digest,
-                detail=source,
+                detail=who,
             )
         if source and not known.latest:
             db.do(sql.SET_LATEST, **values_of(key), now=db.now)
@@ -118,9 +121,10 @@ def delete(db: Transaction, agent: Agent, version: str | None, actor: Actor) -> 
     if version is not None:
         _require_unused(db, Key(*agent, version), is_latest=version == known.latest, others=len(kept) > 1)
     for one in going:
-        db.do(sql.DROP_ENTRY, **values_of(agent), version=one)
+        gone = db.one(sql.DROP_ENTRY, **values_of(agent), version=one)
+        assert gone is not None
         db.log("deleted", agent, one)
-        db.audit(actor, "delete", agent, one)
+        db.audit(actor, "delete", agent, one, before=gone.digest)
     if len(going) == len(kept):
         drop_rollout(db, agent)
         db.do(sql.DROP_AGENT, **values_of(agent))

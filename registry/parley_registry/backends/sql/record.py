@@ -14,7 +14,7 @@ from parley_registry.backends.sql.heartbeats import Heartbeats
 from parley_registry.backends.sql.postgres import PostgresDatabase
 from parley_registry.backends.sql.rows import entries, stored
 from parley_registry.backends.sql.sqlite import SqliteDatabase
-from parley_registry.backends.sql.transaction import values_of
+from parley_registry.backends.sql.transaction import Transaction, values_of
 from parley_registry.card import CheckedCard
 from parley_registry.entry import Agent, Change, Health, Instance, Key
 from parley_registry.record import Changes, Freshness, Published, Source, Stored
@@ -109,6 +109,15 @@ class SqlRecord:
 
         return await self._database.read(read)
 
+    async def retell(self, keys: Sequence[Key]) -> None:
+        """See `Record.retell`."""
+
+        def write(db: Transaction) -> None:
+            for key in keys:
+                db.log("signature", key.agent, key.version)
+
+        await self._database.write(write)
+
     # -- health
     async def heartbeat(self, key: Key, instance_id: str) -> bool:
         """See `Record.heartbeat`; all that are pending at once go together."""
@@ -159,20 +168,31 @@ class SqlRecord:
         await self._database.write(lambda db: db.audit(actor, action, agent, version, detail=detail))
 
     async def audit(
-        self, *, agent: Agent | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        agent: Agent | None = None,
+        namespace: str = "",
+        by: str = "",
+        action: str = "",
+        before: int | None = None,
+        limit: int = 100,
     ) -> Sequence[Audited]:
         """See `Record.audit`."""
-        told = {"before": before if before is not None else 2**62, "most": limit}
+        told = {
+            "namespace": namespace,
+            "actor": by,
+            "action": action,
+            "before": before if before is not None else 2**62,
+            "most": limit,
+        }
+        if agent is not None:
+            told |= values_of(agent)
+        statement = sql.AUDITED if agent is None else sql.AUDITED_OF_AGENT
+        return await self._database.glance(lambda db: [Audited(*row) for row in db.execute(statement, told)])
 
-        def read(db: Connection) -> list[Audited]:
-            rows = (
-                db.execute(sql.AUDITED_OF_AGENT, {**told, **values_of(agent)})
-                if agent
-                else db.execute(sql.AUDITED, told)
-            )
-            return [Audited(*row) for row in rows]
-
-        return await self._database.glance(read)
+    async def forget_audited(self, seconds: float) -> int:
+        """See `Record.forget_audited`."""
+        return await self._database.write(lambda db: len(db.all(sql.FORGET_AUDITED, since=db.now - seconds)))
 
     # -- the log
     async def changes(self, after: int, limit: int) -> Changes:

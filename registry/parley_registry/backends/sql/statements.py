@@ -32,6 +32,15 @@ ADD_AGENT = text("""
     INSERT INTO agents (namespace, name, latest, source, owner, next_look, touched)
     VALUES (:namespace, :name, :latest, :source, :owner, :now, :now)
 """)
+ADD_SHAPES = text("INSERT INTO shapes (namespace, shape, name) VALUES (:namespace, :shape, :name)")
+ALIKE = _of(
+    """
+    SELECT a.name FROM shapes s JOIN agents a ON a.namespace = s.namespace AND a.name = s.name
+    WHERE s.namespace = :namespace AND s.shape IN :shapes AND s.name <> :name AND a.owner NOT IN ('', :owner)
+    ORDER BY a.name LIMIT 1
+    """,
+    "shapes",
+)
 SET_LATEST = text(
     "UPDATE agents SET latest = :version, touched = :now WHERE namespace = :namespace AND name = :name"
 )
@@ -64,7 +73,7 @@ SET_HEALTH = text(
     f"UPDATE entries SET health = :health, updated = :now WHERE {_KEY} AND health <> :health RETURNING 1"
 )
 TOUCH = text(f"UPDATE entries SET updated = :now WHERE {_KEY}")
-DROP_ENTRY = text(f"DELETE FROM entries WHERE {_KEY}")
+DROP_ENTRY = text(f"DELETE FROM entries WHERE {_KEY} RETURNING digest")
 
 # -- instances
 INSTANCES_OF_ENTRY = text("""
@@ -128,7 +137,8 @@ AUDIT = text("""
     VALUES (:seq, :at, :actor, :remote, :action, :namespace, :name, :version, :before, :after, :detail)
 """)
 _AUDIT = "SELECT seq, at, actor, remote, action, namespace, name, version, before, after, detail FROM audit "
-AUDITED = text(_AUDIT + "WHERE seq < :before ORDER BY seq DESC LIMIT :most")
-AUDITED_OF_AGENT = text(
-    _AUDIT + "WHERE seq < :before AND namespace = :namespace AND name = :name ORDER BY seq DESC LIMIT :most"
-)
+_AUDIT += "WHERE seq < :before AND :actor IN ('', actor) AND :action IN ('', action) "
+_NEWEST = "ORDER BY seq DESC LIMIT :most"
+AUDITED = text(_AUDIT + "AND :namespace IN ('', namespace) " + _NEWEST)
+AUDITED_OF_AGENT = text(_AUDIT + "AND namespace = :namespace AND name = :name " + _NEWEST)
+FORGET_AUDITED = text("DELETE FROM audit WHERE at < :since RETURNING seq")

@@ -42,6 +42,15 @@ def upgrade() -> None:
         _seconds("next_look"),
         _seconds("touched"),
     )
+    op.create_table(  # what the names of agents can be taken for, see names.shapes
+        "shapes",
+        _text("namespace", primary_key=True),
+        _text("shape", primary_key=True),
+        _text("name", primary_key=True),
+        sa.ForeignKeyConstraint(
+            ["namespace", "name"], ["agents.namespace", "agents.name"], ondelete="CASCADE"
+        ),
+    )
     due = sa.text("source <> ''")
     op.create_index("agents_by_look", "agents", ["next_look"], sqlite_where=due, postgresql_where=due)
     op.create_table(
