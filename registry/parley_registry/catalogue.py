@@ -17,6 +17,7 @@ from parley_registry.feed import Feed
 from parley_registry.prompts.library import PromptLibrary
 from parley_registry.prompts.records.sql import SqlPrompts
 from parley_registry.record import Published, Stored
+from parley_registry.rights import Rights
 from parley_registry.search import Result, Search
 from parley_registry.searching.query import Query
 from parley_registry.searching.semantic import open_semantic

@@ -76,6 +76,7 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     install(app)
     app.include_router(_agents(catalogue))
     app.include_router(_search(catalogue))
+    app.include_router(trail_routes(catalogue))
     app.include_router(prompt_routes(catalogue.prompts, catalogue.feed.poke))
     app.include_router(_probes(catalogue, metrics))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY)

@@ -21,7 +21,9 @@ async def test_a_name_that_can_be_taken_for_anothers_is_refused(record: Record) 
             await publish(record, name, actor=BOB)
     for name, who in (("Coder", ANN), ("c0der", ADMIN), ("decoder", BOB), ("C\u043eder", NOBODY)):
         await publish(record, name, actor=who)
-    with pytest.raises(NotOwner, match="can be taken for"):  # it belonged to nobody, and is no more free than others
+    with pytest.raises(
+        NotOwner, match="can be taken for"
+    ):  # it belonged to nobody, and is no more free than others
         await publish(record, "C\u043eder", version="2.0.0", actor=BOB)
 
 
