@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Annotated
 
 import orjson
@@ -217,13 +216,11 @@ def _search(catalogue: Catalogue) -> APIRouter:
     return router
 
 
-async def _events(
-    first: list[Change], rest: AsyncGenerator[list[Change], None]
-) -> AsyncGenerator[bytes, None]:
+async def _events(first: Change, rest: AsyncGenerator[Change, None]) -> AsyncGenerator[ServerSentEvent, None]:
     try:
-        yield _event(first[0])
-        async for batch in rest:
-            yield b"".join(map(_event, batch))
+        yield _event(first)
+        async for change in rest:
+            yield _event(change)
     finally:
         await rest.aclose()
 
