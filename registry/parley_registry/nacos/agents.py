@@ -205,14 +205,16 @@ class Agents:
             here = [one for one in listed if version is None or _is(version)(one)]
             if not here:
                 return False
-            if version is not None and here[0].latest and len(listed) > 1:
-                raise LatestInUse(
-                    f"{name} {version} is the latest version; make another the latest first, or delete the agent"
-                )
+            if version is not None:
+                _require_not_latest(name, version, listed)
             query = {"namespaceId": namespace, "agentName": nacos_name(name)}
             await self._http.delete(_PATH, query | ({"version": here[0].called} if version else {}))
             await self._seen(lambda: self._is_gone(namespace, name, version))
             return True
+
+    async def require_not_latest(self, namespace: str, name: str, version: str) -> None:
+        """Raise LatestInUse when the version is the latest of several."""
+        _require_not_latest(name, version, await self.versions(namespace, name))
 
     async def _create(self, namespace: str, card: Mapping[str, Any]) -> None:
         try:
@@ -257,6 +259,14 @@ def _form(namespace: str, card: Mapping[str, Any]) -> dict[str, str]:
 
 def _is(version: str) -> Callable[[AgentVersion], bool]:
     return lambda one: one.called in (version, nacos_version(version))
+
+
+def _require_not_latest(name: str, version: str, listed: list[AgentVersion]) -> None:
+    if len(listed) > 1 and any(one.latest for one in listed if _is(version)(one)):
+        raise LatestInUse(
+            f"{version} is the latest version of {name} and others exist; set another one as latest first, or delete the "
+            "agent with all its versions"
+        )
 
 
 def _is_kept(checked: CheckedCard, held: HeldVersion | None) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -95,10 +96,10 @@ def own_config(namespace: str, group: str, name: str) -> ConfigKey:
 def endpoint_of(instance: Instance, interfaces: bytes) -> Endpoint:
     """A running instance as it is registered: plain readers of Nacos find URL and transport, ours the rest.
 
-    `interfaces` are its `supportedInterfaces` as JSON; when they are too long for Nacos even deflated, they are
-    left out and the card's count.
+    `interfaces` are what `CheckedCard.interfaces` is of its card; when they are too long for Nacos even deflated, they
+    are left out and the card's count.
     """
-    listed = orjson.loads(interfaces)
+    listed = _listed(orjson.loads(interfaces))
     named = next((one for one in listed if one.get("url") == instance.url), listed[0] if listed else {})
     parts = urlsplit(instance.url if "://" in instance.url else f"grpc://{instance.url}")
     tls = parts.scheme == "https"
@@ -128,7 +129,7 @@ def instance_of(endpoint: Endpoint) -> Instance:
 
 
 def interfaces_of(metadata: Mapping[str, str]) -> bytes:
-    """The `supportedInterfaces` that an instance announced, as JSON; b"[]" when it told none that can be read."""
+    """What `endpoint_of` was told of an instance's interfaces; b"[]" when there is nothing that can be read."""
     try:
         if _INTERFACES in metadata:
             told = metadata[_INTERFACES].encode()
@@ -136,10 +137,16 @@ def interfaces_of(metadata: Mapping[str, str]) -> bytes:
             told = _inflate(base64.b85decode(metadata[_DEFLATED]))
         else:
             return b"[]"
-        listed = orjson.loads(told)
+        listed = _listed(orjson.loads(told))
     except (ValueError, zlib.error):
         return b"[]"
-    return told if isinstance(listed, list) and all(isinstance(one, dict) for one in listed) else b"[]"
+    return told if listed and all(isinstance(one, dict) for one in listed) else b"[]"
+
+
+def _listed(told: Any) -> list[Any]:
+    """The interfaces of what `CheckedCard.interfaces` says, with signatures or without."""
+    listed = told.get("supportedInterfaces") if isinstance(told, dict) else told
+    return listed if isinstance(listed, list) else []
 
 
 def _inflate(data: bytes) -> bytes:

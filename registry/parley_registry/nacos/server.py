@@ -10,6 +10,7 @@ from parley_registry.nacos.connection import NacosConnection
 from parley_registry.nacos.http import NacosHttp
 from parley_registry.nacos.lock import Locks
 from parley_registry.nacos.naming import Naming
+from parley_registry.nacos.rollouts import NacosRollouts
 
 
 class Nacos:
@@ -22,6 +23,7 @@ class Nacos:
         self.naming = Naming(self.connection)
         self.configs = Configs(self.connection)
         self.agents = Agents(self.http, self.configs, Locks(self.connection))
+        self.rollouts = NacosRollouts(self.configs)
         self._opened = False
 
     def open(self) -> None:

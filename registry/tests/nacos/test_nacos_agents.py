@@ -108,7 +108,7 @@ async def test_the_latest_version_cannot_go_while_there_are_others(server: Nacos
     agents = server.agents
     await agents.publish(here, checked("a", "1.0.0"))
     await agents.publish(here, checked("a", "1.1.0"))
-    with pytest.raises(LatestInUse, match="make another the latest first"):
+    with pytest.raises(LatestInUse, match="set another one as latest first"):
         await agents.delete(here, "a", "1.1.0")
     assert await agents.delete(here, "a", "1.0.0")
     assert await agents.get(here, "a", "1.0.0") is None
