@@ -1,0 +1,44 @@
+"""From the address of a registry to its client."""
+
+import re
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from parley_core.errors import ConfigurationError
+from parley_registry.card import NAMESPACE
+from parley_registry.entry import PUBLIC
+from parley_registry.port import Registry
+
+
+def connect(url: str, *, token: str | None = None) -> Registry:
+    """The registry at an address; nothing is sent yet.
+
+    `http://host:8420` (or https) is a registry service, `?namespace=team` the namespace meant there; with
+    `nacos://user:password@host:8848/namespace` it is Nacos itself. `token` proves to a registry service, or to the
+    catalogue of a Nacos, who calls. Raises ConfigurationError with the form expected, and without the password.
+    """
+    from parley_registry.client import RegistryClient  # which offers this function itself
+
+    if url.startswith("nacos:"):
+        from parley_registry.nacos.address import NacosAddress  # with gRPC, which others can do without
+        from parley_registry.nacos.registry import NacosRegistry
+
+        return NacosRegistry(NacosAddress.parse(url), token=token)
+    try:
+        parts = urlsplit(url)
+        asked = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.fragment or parts.username is not None or set(asked) - {"namespace"}:
+        raise ConfigurationError(
+            "this is not a registry; write it like http://127.0.0.1:8420, http://127.0.0.1:8420?namespace=team "
+            "or nacos://user:password@127.0.0.1:8848/team"
+        )
+    namespace = asked.get("namespace", [PUBLIC])[-1]
+    if not re.match(NAMESPACE, namespace):
+        raise ConfigurationError(
+            f"{namespace[:80]!r} is not a namespace; it is of letters, digits, '.', '_' and '-'"
+        )
+    return RegistryClient(
+        urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), namespace=namespace, token=token
+    )
