@@ -35,7 +35,7 @@ class RegistrySettings(BaseSettings):
     """The API's key; in the environment only."""
     embeddings_cache: str = ".parley/data/embeddings.db"
     """File in which vectors are kept, so that a restart makes none again."""
-    embeddings_floor: float = Field(default=0.3, ge=0, le=1)
+    embeddings_floor: float = Field(default=0.25, ge=0, le=1)
     """Cosine similarity below which a card is not like a query; what is fitting depends on the model."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias=AliasChoices("allowed_hosts", "PARLEY_ALLOWED_HOSTS")
