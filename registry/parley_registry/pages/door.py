@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parley_core.errors import Unavailable
 from parley_core.identity import Anonymous, Authenticator, Unauthenticated
-from parley_registry.pages.rendering import STATIC, error_page, page
+from parley_registry.pages.rendering import STATIC, error_page, page, signed_in
 
 COOKIE = "parley_token"
 _MAX_TOKEN = 3800
@@ -67,6 +67,7 @@ class PageDoor:
         token = request.cookies.get(COOKIE, "")
         if token and not self._open and "authorization" not in request.headers:
             scope["headers"] = [*scope["headers"], (b"authorization", f"Bearer {token}".encode())]
+            signed_in.set(True)
         await self._app(scope, receive, _to_login(request, with_headers))
 
     async def _answer(self, request: Request) -> Response | None:
@@ -82,7 +83,7 @@ class PageDoor:
             return _static(request)
         if path == "/login":
             return await self._login(request)
-        if path == "/logout":
+        if path == "/logout" and request.method == "POST":
             answer = RedirectResponse("/login", 303)
             answer.delete_cookie(COOKIE)
             return answer

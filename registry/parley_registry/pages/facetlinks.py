@@ -1,11 +1,11 @@
 """A search as a URL, and the facets of its result as links that add and take away one value each."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlencode
 
-from parley_registry.searching.query import Query
+from parley_registry.searching.query import MAX_VALUES, Query
 
 _ORDER = ("health", "skill", "tag", "capability", "provider", "inputMode", "outputMode")
 _LABELS = {
@@ -25,10 +25,10 @@ def _camel(field: str) -> str:
 Criteria = Mapping[str, tuple[str, ...]]
 """What is asked for, by the names of URL parameters."""
 
-PARAMETERS: Mapping[str, Field[Any]] = {
-    _camel(field.name): field for field in fields(Query) if not isinstance(field.default, bool)
+FILTERS: Mapping[str, str] = {
+    _camel(field.name): field.name for field in fields(Query) if isinstance(field.default, tuple)
 }
-"""The criteria of a search by the names of their URL parameters."""
+"""The filters of a search, by the names of their URL parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +58,23 @@ class Facet:
 
 
 def asked(parameters: Iterable[tuple[str, str]]) -> Criteria:
-    """The criteria among a URL's parameters, without the empty ones."""
+    """The criteria among a URL's parameters, without the empty ones: the text, filters, and whether older versions count
+    (`versions=all`)."""
     found: dict[str, tuple[str, ...]] = {}
-    for name, value in parameters:
-        value = value.strip()
-        if name in PARAMETERS and value and value not in found.get(name, ()):
-            many = isinstance(PARAMETERS[name].default, tuple)
-            found[name] = (*found.get(name, ()), value) if many else (value,)
+    for name, told in parameters:
+        value, before = told.strip(), found.get(name, ())
+        if name in FILTERS and value and value not in before and len(before) < MAX_VALUES:
+            found[name] = (*before, value)
+        elif (name == "text" and value) or (name, value) == ("versions", "all"):
+            found[name] = (value,)
     return found
 
 
 def query_of(criteria: Criteria) -> Query:
-    """The search for these criteria."""
-    told: dict[str, Any] = {}
-    for name, values in criteria.items():
-        field = PARAMETERS[name]
-        told[field.name] = values if isinstance(field.default, tuple) else values[0]
-    return Query(**told)
+    """The search for these criteria: of the latest versions, unless others are asked for."""
+    filters: dict[str, Any] = {FILTERS[name]: values for name, values in criteria.items() if name in FILTERS}
+    latest = "versions" not in criteria and "version" not in criteria
+    return Query(text="".join(criteria.get("text", ())), latest=latest, **filters)
 
 
 def url_of(criteria: Criteria, **others: str) -> str:
@@ -85,7 +85,10 @@ def url_of(criteria: Criteria, **others: str) -> str:
 
 
 def facets_of(criteria: Criteria, counts: Mapping[str, Mapping[str, int]]) -> list[Facet]:
-    """The facets of a result. Those that tell nothing apart (one value that was not asked for) are left out."""
+    """The facets of a result. Those that tell nothing apart (one value that was not asked for) are left out.
+
+    `counts` of a facet that was asked for should be of the search without it, since a further value of it widens the search.
+    """
     names = [name for name in _ORDER if name in counts]
     names += [name for name in counts if name not in _ORDER]
     facets = [_facet(name, criteria, counts[name]) for name in names]
@@ -94,7 +97,6 @@ def facets_of(criteria: Criteria, counts: Mapping[str, Mapping[str, int]]) -> li
 
 def _facet(name: str, criteria: Criteria, counts: Mapping[str, int]) -> Facet:
     wanted = criteria.get(name, ())
-    many = isinstance(PARAMETERS[name].default, tuple)
 
     def leading_to(values: tuple[str, ...]) -> str:
         return url_of({**criteria, name: values})
@@ -108,7 +110,7 @@ def _facet(name: str, criteria: Criteria, counts: Mapping[str, int]) -> Facet:
     ]
     folded = {text.casefold() for text in wanted}
     others = [
-        Value(text, count, False, leading_to((*wanted, text) if many else (text,)))
+        Value(text, count, False, leading_to((*wanted, text)))
         for text, count in counts.items()
         if text.casefold() not in folded
     ]

@@ -12,6 +12,8 @@ from parley_registry.pages.route import PageRoute
 from parley_registry.searching.query import MAX_TEXT
 
 _PAGE = 25
+_RECOUNTED = 4
+"""Facets asked for whose other values are counted again."""
 
 
 def listing(catalogue: Catalogue) -> APIRouter:
@@ -35,9 +37,15 @@ def listing(catalogue: Catalogue) -> APIRouter:
             raise BadRequest("the search cannot be read", tuple(faults))
         cursor = parameters.get("cursor", "")
         found = page_json(await catalogue.find(query_of(criteria), _PAGE, cursor))
+        for name in [one for one in criteria if one in found["facets"]][:_RECOUNTED]:
+            without = {one: values for one, values in criteria.items() if one != name}
+            found["facets"][name] = (await catalogue.find(query_of(without), 1, "")).facets[name]
+        older = {one: values for one, values in criteria.items() if one != "versions"}
         return page(
             "list.html",
             text=criteria.get("text", ("",))[0],
+            older=url_of(older if "versions" in criteria else {**older, "versions": ("all",)}),
+            with_older="versions" in criteria,
             hidden=[(name, value) for name, values in criteria.items() for value in values if name != "text"],
             found=found,
             base=str(request.base_url).rstrip("/"),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -17,6 +18,9 @@ STATIC: Mapping[str, bytes] = {
     if one.name.endswith((".css", ".js", ".svg"))
 }
 """The files that the pages load, by name."""
+
+signed_in: ContextVar[bool] = ContextVar("signed_in", default=False)
+"""Whether who asks for the page has signed in with this browser, and so can sign out."""
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -82,7 +86,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.filters |= {"ago": ago, "iso": iso, "pretty": pretty, "web_link": web_link}
-    made.globals |= {"path_of": path_of, "anchor": anchor, "static": versioned}
+    made.globals |= {"path_of": path_of, "anchor": anchor, "static": versioned, "signed_in": signed_in.get}
     return made
 
 
