@@ -49,8 +49,15 @@ class Result:
 class Search:
     """Finds entries of one record. Work on the index is done in a thread of its own, so the event loop stays free."""
 
-    def __init__(self, record: Record, semantic: Semantic | None = None) -> None:
+    def __init__(
+        self,
+        record: Record,
+        semantic: Semantic | None = None,
+        judged: Callable[[Stored], Stored] = lambda entry: entry,
+    ) -> None:
+        """`judged` says what the signatures of an entry's card are worth."""
         self._record = record
+        self._judged = judged
         self._semantic = semantic
         self._index = self._empty()
         self._seq = 0
@@ -117,7 +124,7 @@ class Search:
         vector, notes = await self._meant(query)
         found = await self._in_thread(lambda: self._index.search(query, limit, after, vector))
         loaded = await self._record.load([key for key, _ in found.hits])
-        entries = {entry.key: entry for entry in loaded}
+        entries = {entry.key: self._judged(entry) for entry in loaded}
         position = found.end
         return Result(
             hits=tuple(
@@ -213,7 +220,8 @@ class Search:
         fresh = self._empty()
         after: Key | None = None
         while page := await self._record.page(after, _BATCH):
-            await self._in_thread(lambda page=page: _put_all(fresh, page))  # type: ignore[misc]
+            judged = [self._judged(entry) for entry in page]
+            await self._in_thread(lambda judged=judged: _put_all(fresh, judged))  # type: ignore[misc]
             after = page[-1].key
         await self._in_thread(fresh.commit)
         stale, self._index, self._seq = self._index, fresh, seq
@@ -222,11 +230,12 @@ class Search:
 
     async def _take_in(self, keys: Sequence[Key], entries: Sequence[Stored]) -> None:
         gone = set(keys) - {entry.key for entry in entries}
+        judged = [self._judged(entry) for entry in entries]
 
         def work() -> None:
             for key in gone:
                 self._index.drop(key)
-            _put_all(self._index, entries)
+            _put_all(self._index, judged)
             self._index.commit()
 
         await self._in_thread(work)
@@ -245,7 +254,12 @@ def _put_all(index: Index, entries: Sequence[Stored]) -> None:
 
 
 def _states(entry: Stored) -> dict[str, str]:
-    return {"health": entry.health, "owner": entry.owner, "external": "true" if entry.source else "false"}
+    return {
+        "health": entry.health,
+        "owner": entry.owner,
+        "signature": entry.signature.state,
+        "external": "true" if entry.source else "false",
+    }
 
 
 def _fingerprint(entry: Stored) -> bytes:
