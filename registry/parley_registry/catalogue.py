@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from parley_core.errors import ParleyError
@@ -44,9 +43,9 @@ class Catalogue:
         self._record = open_record(settings.store)
         self.prompts = PromptLibrary(SqlPrompts(self._record.database))
         self.feed = Feed(self._record, most=settings.max_watchers)
-        self.search = Search(self._record, open_semantic(settings))
         allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
         self._trust = Trust(settings.trusted_keys, allow=allow, required=settings.require_signature)
+        self.search = Search(self._record, open_semantic(settings), self._trust.judged)
         rights = Rights(settings.grants, settings.reserved_names, settings.auth_rights_claim)
         self.warden = Warden(self._record, rights)
         self._external = External(
@@ -147,9 +146,7 @@ class Catalogue:
 
     async def find(self, query: Query, limit: int, cursor: str) -> Result:
         """See `RegistryClient.search`."""
-        found = await self.search.find(query, limit, cursor)
-        hits = tuple((self._trust.judged(entry), score, reasons) for entry, score, reasons in found.hits)
-        return replace(found, hits=hits)
+        return await self.search.find(query, limit, cursor)
 
     async def last_change(self) -> int:
         """The number of the newest change: what was read before is as it was until this grows."""
