@@ -18,11 +18,31 @@ def connect(url: str, *, token: str | None = None) -> Registry:
     """
     from parley_registry.client import RegistryClient  # which offers this function itself
 
-    if url.startswith("nacos:"):
+    if _is_nacos(url):
         from parley_registry.nacos.address import NacosAddress  # with gRPC, which others can do without
         from parley_registry.nacos.registry import NacosRegistry
 
         return NacosRegistry(NacosAddress.parse(url), token=token)
+    base, namespace = _service(url)
+    return RegistryClient(base, namespace=namespace, token=token)
+
+
+def require_registry(url: str) -> None:
+    """Raise the ConfigurationError that `connect` would raise."""
+    if _is_nacos(url):
+        from parley_registry.nacos.address import NacosAddress
+
+        NacosAddress.parse(url)
+    else:
+        _service(url)
+
+
+def _is_nacos(url: str) -> bool:
+    return url.startswith("nacos:")
+
+
+def _service(url: str) -> tuple[str, str]:
+    """Base URL and namespace."""
     try:
         parts = urlsplit(url)
         asked = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
@@ -31,14 +51,17 @@ def connect(url: str, *, token: str | None = None) -> Registry:
         valid = False
     if not valid or parts.fragment or parts.username is not None or set(asked) - {"namespace"}:
         raise ConfigurationError(
-            "this is not a registry; write it like http://127.0.0.1:8420, http://127.0.0.1:8420?namespace=team "
-            "or nacos://user:password@127.0.0.1:8848/team"
+            f"{_without_password(url)!r} is not a registry; write it like http://127.0.0.1:8420, "
+            "http://127.0.0.1:8420?namespace=team or nacos://user:password@127.0.0.1:8848/team"
         )
     namespace = asked.get("namespace", [PUBLIC])[-1]
     if not re.match(NAMESPACE, namespace):
         raise ConfigurationError(
             f"{namespace[:80]!r} is not a namespace; it is of letters, digits, '.', '_' and '-'"
         )
-    return RegistryClient(
-        urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), namespace=namespace, token=token
-    )
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), namespace
+
+
+def _without_password(url: str) -> str:
+    _, separator, after = url.rpartition("@")
+    return f"…@{after[:200]}" if separator else after[:200]
