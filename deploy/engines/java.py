@@ -43,11 +43,17 @@ class Jars:
         return os.pathsep.join(map(str, sorted((self.folder / "lib").glob("*.jar"))))
 
     def archive_options(self, program: str, *, make: bool = False) -> list[str]:
-        """Java options that use the archive of a program's loaded classes, or write it when the program ends."""
+        """Java options that use the archive of a program's loaded classes, or write it when the program ends: see keep_archives()."""
         archive = self.folder / f"{program}.jsa"
         if make:
-            return [f"-XX:ArchiveClassesAtExit={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+            written = archive.with_suffix(".half")
+            return [f"-XX:ArchiveClassesAtExit={written}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
         return [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"] if archive.exists() else []
+
+    def keep_archives(self) -> None:
+        """Use from now on what programs wrote that were started to make their archive: when they ran well."""
+        for written in self.folder.glob("*.half"):
+            written.rename(written.with_suffix(".jsa"))
 
     @contextmanager
     def once(self, what: str) -> Iterator[bool]:

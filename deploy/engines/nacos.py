@@ -28,7 +28,7 @@ USER = "nacos"
 
 
 class Nacos(SingleServer):
-    """One server. All calls block (start ~10 s, the very first time on a machine ~1 min: it fetches 155 MB); its user is the administrator.
+    """One server. All calls block (start ~7 s, the very first time on a machine ~1 min: it fetches 155 MB); its user is the administrator.
 
     Without a folder its data is temporary and goes with close() or the end of this process, even by kill -9.
     All its ports are on 127.0.0.1 alone.
@@ -86,6 +86,7 @@ class Nacos(SingleServer):
                 with contextlib.closing(cls(archive=True)) as trial:
                     trial.start()
                     trial.stop()
+                found.keep_archives()
         return found
 
     def start(self) -> Self:
@@ -107,7 +108,7 @@ class Nacos(SingleServer):
             "-Dlogging.config=classpath:META-INF/logback/nacos.xml",
         ]
         self._program.start([java(), *options, "-cp", _classpath(found), _MAIN.stem], cwd=home)
-        self._program.wait_until(self._ready, timeout=120)
+        self._program.wait_until(self._ready, timeout=300)
         return self
 
     def create_namespace(self, namespace: str | None = None) -> str:

@@ -99,7 +99,7 @@ class Program:
         """SIGKILL it and all its children at once, as a machine that loses power would; they are gone on return."""
         self._end(signal.SIGKILL, self._tree(), timeout=20)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 30) -> None:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 120) -> None:
         """Ask it to end and wait; what has not ended after `timeout` seconds is killed. Nothing if it does not run."""
         process = self._process()
         if process is None:

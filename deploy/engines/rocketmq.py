@@ -102,6 +102,7 @@ class RocketMQ(Server):
                 with contextlib.closing(cls(archive=True)) as trial:
                     trial.start()
                     trial.stop()
+                found.keep_archives()
         return found
 
     def running(self, *parts: Part) -> bool:

@@ -58,6 +58,7 @@ class S3(SingleServer):
                 with contextlib.closing(cls(archive=True)) as trial:
                     trial.start()
                     trial.stop()
+                found.keep_archives()
         return found
 
     def start(self) -> Self:
