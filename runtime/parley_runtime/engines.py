@@ -60,10 +60,12 @@ class Engines:
         return {name: reason for name, reason in said.items() if reason}
 
 
-def engines_for(settings: HostSettings, agent: str, version: str, host: str) -> Engines:
-    """The engines that the settings name for the host `host` of an agent's version. Raises ConfigurationError for an
-    address of no known kind."""
-    base = _on_store(settings, agent)
+def engines_for(
+    settings: HostSettings, agent: str, version: str, host: str, *, patience: float = 0.0
+) -> Engines:
+    """The engines that the settings name for the host `host` of an agent's version, which when they are opened wait
+    `patience` seconds for a database that cannot be reached. Raises ConfigurationError for an address of no known kind."""
+    base = _on_store(settings, agent, patience)
     queue, bus = base.queue, base.bus
     if settings.queue:
         queue = RocketQueue(RocketAddress.parse(settings.queue), base.queue, agent=agent, version=version)
@@ -88,21 +90,21 @@ class _OnStore:
         return self.stand_in
 
 
-def _on_store(settings: HostSettings, agent: str) -> _OnStore:
+def _on_store(settings: HostSettings, agent: str, patience: float) -> _OnStore:
     scheme = settings.store.partition(":")[0]
     if scheme == "sqlite":
         store = SqliteStore(settings.store)
         return _OnStore(store, SqlOutbox(store), SqliteQueue(store), SqliteBus(store))
     if scheme in ("postgresql", "postgres"):
-        return _postgres(settings, agent)
+        return _postgres(settings, agent, patience)
     raise ConfigurationError(
         f"--store {settings.store.partition('@')[2] or settings.store!r} is of no kind that Parley knows; "
         "use sqlite:///path/to.db or postgresql://user:password@host/database"
     )
 
 
-def _postgres(settings: HostSettings, agent: str) -> _OnStore:
-    store = PostgresStore(settings.store, agent)
+def _postgres(settings: HostSettings, agent: str, patience: float) -> _OnStore:
+    store = PostgresStore(settings.store, agent, patience=patience)
     listener, notifier = Listener(store.address), Notifier(store.address)
     queue = PostgresQueue(listener, notifier, store.address.key)
     bus = PostgresBus(listener, notifier, store.address.key)

@@ -42,6 +42,8 @@ from parley_runtime.worker import Worker
 log = logging.getLogger(__name__)
 
 _TAKING_DOWN = 5.0
+_PATIENCE_START = 30.0
+"""Seconds that a host waits at its start for a database that cannot be reached."""
 
 
 class AgentHost:
@@ -73,7 +75,9 @@ class AgentHost:
             require_safe_listen(s.grpc, self._authenticator)
         self.cards = Cards(card, extended_card, s)
         self.card = self.cards.public
-        self.engines = engines_for(s, self.card.name, self.card.version, self.id)
+        self.engines = engines_for(
+            s, self.card.name, self.card.version, self.id, patience=_PATIENCE_START
+        )
         self.store = self.engines.store
         self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
         self.payloads = payloads_for(s)

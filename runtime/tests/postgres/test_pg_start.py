@@ -62,15 +62,21 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def test_a_store_waits_for_a_database_that_is_starting_too(postgres_dsn: str) -> None:
     fake = FakeStart(postgres_dsn, times=3)
     async with fake as dsn:
-        store = PostgresStore(dsn, "starts")
+        store = PostgresStore(dsn, "starts", patience=30)
         await store.open()
         await store.ping()
         await store.close()
         assert fake.refused == 3
 
 
-async def test_a_store_whose_database_is_not_there_says_so_at_once() -> None:
-    store = PostgresStore("postgresql://nobody@127.0.0.1:9/none", "absent")
-    async with asyncio.timeout(10):
-        with pytest.raises(ConfigurationError, match="is it running"):
-            await store.open()
+async def test_a_database_that_is_not_there_is_waited_for_no_longer_than_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for patience in (0.0, 1.0):
+        store = PostgresStore("postgresql://nobody@127.0.0.1:9/none", "absent", patience=patience)
+        async with asyncio.timeout(10):
+            with pytest.raises(ConfigurationError, match="is it running"):
+                await store.open()
+    assert [line.getMessage() for line in caplog.records] == [
+        "there is no PostgreSQL at that address (ConnectionRefusedError); trying again for 1 s"
+    ]

@@ -44,8 +44,8 @@ from parley_runtime.stores.postgres.renewer import Renewer
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_START = 60.0
-"""Seconds that a process waits at its start for a database that says that it is starting, too."""
+_MAY_COME = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+"""What a database answers that starts, or a network that is not there yet."""
 _PATIENCE_CALLER = 5.0
 """Seconds for which a caller waits for a database that is away before it is told so …"""
 _PATIENCE_EXECUTOR = 20.0
@@ -58,9 +58,13 @@ _UNHEARD = 20.0
 
 
 class PostgresStore:
-    """See `parley_runtime.store.Store` for what it promises. `url` as for `connection.address_of`."""
+    """See `parley_runtime.store.Store` for what it promises. `url` as for `connection.address_of`.
 
-    def __init__(self, url: str, agent: str) -> None:
+    A database that cannot be reached when the store is opened is waited for, for `patience` seconds.
+    """
+
+    def __init__(self, url: str, agent: str, *, patience: float = 0.0) -> None:
+        self._patience = patience
         self.address = address_of(url, agent)
         self.pool = Pool(self.address)
         self._limits = Limits()
@@ -145,13 +149,20 @@ class PostgresStore:
         self._upkeep = asyncio.create_task(self._keep(), name="store:upkeep")
 
     async def _migrate(self) -> None:
-        until = time.monotonic() + _PATIENCE_START
+        until, told = time.monotonic() + self._patience, False
         while True:
             try:
                 return await migrate(self.address.dsn, self.address.schema)
-            except asyncpg.CannotConnectNowError:
-                if time.monotonic() > until:
+            except _MAY_COME as error:
+                if time.monotonic() >= until:
                     raise
+                if not told:
+                    log.warning(
+                        "there is no PostgreSQL at that address (%s); trying again for %g s",
+                        type(error).__name__,
+                        self._patience,
+                    )
+                told = True
             await asyncio.sleep(0.2)
 
     async def close(self) -> None:
