@@ -84,6 +84,8 @@ class Calls:
                             yield Change(seq, "start", "", "", "")
                         else:
                             yield Change(seq, told["kind"], told["namespace"], told["name"], told["version"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryUnavailable(f"{self.url} watches in no form of a Parley registry") from error
         except httpx.HTTPError as error:
             raise RegistryUnavailable(f"the watch on {self.url} broke off ({_said(error)})") from error
 

@@ -23,17 +23,22 @@ from parley_registry.errors import (
     Fault,
     LatestInUse,
     NotAllowed,
+    NotRendered,
     RegistryBusy,
     RegistryError,
     RegistryUnavailable,
     UnknownAgent,
     UnknownInstance,
+    UnknownPrompt,
     VersionConflict,
     VersionInUse,
 )
 from parley_registry.prompts.http import HttpPrompts
+from parley_registry.prompts.prompt import AgentVersion, Prompt, PromptKey, PromptVersion, Variable
+from parley_registry.prompts.reader import HasPrompts, Prompts, default_prompt
 
 __all__ = [
+    "AgentVersion",
     "Audited",
     "BadRequest",
     "CardRejected",
@@ -42,19 +47,28 @@ __all__ = [
     "Criteria",
     "Entry",
     "Fault",
+    "HasPrompts",
     "Hit",
     "Instance",
     "LatestInUse",
     "NotAllowed",
+    "NotRendered",
     "Page",
+    "Prompt",
+    "PromptKey",
+    "PromptVersion",
+    "Prompts",
     "RegistryBusy",
     "RegistryClient",
     "RegistryError",
     "RegistryUnavailable",
     "UnknownAgent",
     "UnknownInstance",
+    "UnknownPrompt",
+    "Variable",
     "VersionConflict",
     "VersionInUse",
+    "default_prompt",
 ]
 
 

@@ -7,6 +7,7 @@ from a2a.types import AgentCard
 
 from parley_registry.criteria import Criteria
 from parley_registry.entry import Change, Entry, Instance, Page
+from parley_registry.prompts.source import PromptSource
 
 
 class Registry(Protocol):
@@ -16,6 +17,10 @@ class Registry(Protocol):
     @property
     def namespace(self) -> str:
         """The namespace of the agents that calls are about."""
+
+    @property
+    def prompts(self) -> PromptSource:
+        """Its prompts, in all namespaces; `client.Prompts` is how an executor gets one of them."""
 
     async def aclose(self) -> None:
         """Let go of the connections; watches end."""

@@ -17,6 +17,7 @@ from parley_runtime.cancelling import Canceller, was_cancelled
 from parley_runtime.dispatch import unpack
 from parley_runtime.executor import Steps, TaskLog, failed, on_crash, request_context
 from parley_runtime.payloads import Payloads, current_payloads
+from parley_runtime.prompts import HostPrompts, Using, current_prompts
 from parley_runtime.queue import Queue
 from parley_runtime.steps import LeaseLost, current_steps
 from parley_runtime.store import Store, StoredTask, Work
@@ -56,6 +57,7 @@ class Execution:
         max_attempts: int,
         pushed: Callable[[], None],
         payloads: Payloads,
+        prompts: HostPrompts,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -66,6 +68,7 @@ class Execution:
         self._max_attempts = max_attempts
         self._pushed = pushed
         self._payloads = payloads
+        self._prompts = prompts
 
     async def run(self, running: Running) -> None:
         """Run it to its end. Raises what is no fault of the executor's, with the work still leased."""
@@ -125,6 +128,9 @@ class Execution:
         if stored is not None:
             await self._payloads.use_again(events.fold.task)
         current_payloads.set(self._payloads)
+        using = Using(self._prompts)
+        events.noting(using)
+        current_prompts.set(using)
         first = work.number == 1 and work.epoch == 1
         # On a first execution the SDK shows no current task, even if the caller has been given one already.
         current = None if first or stored is None else fold(stored)

@@ -15,6 +15,7 @@ from a2a.utils.errors import A2AError
 from parley_core.errors import Unavailable
 from parley_runtime.bus import Bus, Wake
 from parley_runtime.payloads import Payloads
+from parley_runtime.prompts import Using
 from parley_runtime.steps import LeaseLost, Scope, StepError
 from parley_runtime.store import (
     ENDED,
@@ -74,6 +75,11 @@ class TaskLog(EventQueue):
         self._failure: BaseException | None = None
         self._idle: asyncio.Event | None = None
         self._since_yield = 0
+        self._using: Using | None = None
+
+    def noting(self, using: Using) -> None:
+        """Have events say which prompts the execution uses."""
+        self._using = using
 
     async def enqueue_event(self, event: ExecutorEvent) -> None:
         """Take an event from the executor (a2a-sdk's EventQueue)."""
@@ -105,6 +111,8 @@ class TaskLog(EventQueue):
         if self.fold.ended:
             log.warning("the executor went on after the task had ended; %s ignored", type(event).__name__)
             return
+        if self._using is not None:
+            event = self._using.noted(event, self.fold.task)
         for change in self.fold.change(event):
             self._pending.append(change)
         self._send_soon()

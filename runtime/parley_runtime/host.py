@@ -30,6 +30,7 @@ from parley_runtime.front import Front
 from parley_runtime.inbox import Inbox
 from parley_runtime.pages import Pages
 from parley_runtime.payloads import payloads_for
+from parley_runtime.prompts import HostPrompts
 from parley_runtime.publisher import Publisher
 from parley_runtime.push.service import PushService
 from parley_runtime.residents import executor_name, judge
@@ -82,6 +83,7 @@ class AgentHost:
         self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
         self.payloads = payloads_for(s)
         version = self.card.version
+        self.prompts = HostPrompts(self.card.name, version)
         self.worker = None
         if "worker" in s.role:
             self.worker = Worker(
@@ -97,6 +99,7 @@ class AgentHost:
                 max_attempts=s.max_attempts,
                 pushed=self.push.wake,
                 payloads=self.payloads,
+                prompts=self.prompts,
             )
         self.front = Front(
             self.card,
@@ -166,6 +169,8 @@ class AgentHost:
         if s.registry:
             self._registry = RegistryClient(s.registry, token=s.registry_token or None)
             instance = Instance(self.id, self.card.supported_interfaces[0].url)
+            if self.worker is not None:
+                self.prompts.open(self._registry)
             self._publisher = Publisher(self._registry, self.card, instance)
         self._background = asyncio.create_task(self._beside(), name="parley-host")
         self._background.add_done_callback(self._beside_ended)
@@ -192,6 +197,8 @@ class AgentHost:
                 group.create_task(self.worker.run())
             if self._publisher is not None:
                 group.create_task(self._publisher.run())
+            if self.prompts.reader is not None:
+                group.create_task(self.prompts.reader.run())
             group.create_task(self.cards.run(self._signed_anew))
 
     def _signed_anew(self) -> None:

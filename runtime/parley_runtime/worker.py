@@ -16,6 +16,7 @@ from parley_runtime.cancelling import Canceller
 from parley_runtime.execution import Execution, Running
 from parley_runtime.executor import on_crash
 from parley_runtime.payloads import Payloads
+from parley_runtime.prompts import HostPrompts
 from parley_runtime.queue import Queue
 from parley_runtime.store import Store, Work
 
@@ -52,6 +53,7 @@ class Worker:
         max_attempts: int = 5,
         pushed: Callable[[], None] = lambda: None,
         payloads: Payloads | None = None,
+        prompts: HostPrompts | None = None,
     ) -> None:
         self.name = worker
         self._store = store
@@ -75,6 +77,7 @@ class Worker:
             max_attempts=max_attempts,
             pushed=pushed,
             payloads=payloads,
+            prompts=prompts or HostPrompts(agent, version),
         )
         self._running: dict[str, Running] = {}
         self._learn_at = self._check_at = 0.0

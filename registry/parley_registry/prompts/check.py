@@ -146,7 +146,8 @@ def _variables(told: Any, faults: list[Fault]) -> Iterator[Variable]:
             inner.append(
                 Fault("name", "must begin with a letter or '_' and go on with those, digits, '.', '-'")
             )
-        if name in names:
+            name = ""
+        if name and name in names:
             inner.append(Fault("name", f"{name!r} is declared twice"))
         names.add(name)
         required = one.get("required", "default" not in one)

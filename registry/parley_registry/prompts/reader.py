@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from parley_core.errors import ParleyError
+from parley_registry.entry import PUBLIC
 from parley_registry.errors import RegistryUnavailable, UnknownPrompt
 from parley_registry.prompts.prompt import (
     PRODUCTION,
@@ -124,7 +125,7 @@ class Prompts:
                 name,
                 problem or f"it has no label {label!r}",
             )
-        return _made(key, default)
+        return default_prompt(name, default, self._namespace)
 
     async def run(self) -> None:
         """Keep fresh what is asked for, until cancelled; `start` runs this."""
@@ -175,6 +176,10 @@ class Prompts:
             async with asyncio.timeout(self._deadline):
                 async with self._loading.setdefault(key, asyncio.Lock()):
                     await self._load(key)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryUnavailable(
+                f"what the registry tells of {key.name} is no prompt ({error!r})"
+            ) from error
         except TimeoutError:
             raise RegistryUnavailable(
                 f"the registry did not give the prompt {key.name} within {self._deadline:g} s"
@@ -201,8 +206,8 @@ class Prompts:
         self._failed.pop(key, None)
 
 
-def _made(key: PromptKey, template: str) -> PromptVersion:
+def default_prompt(name: str, template: str, namespace: str = PUBLIC) -> PromptVersion:
+    """A template written in code as a prompt of version "": all its variables are required."""
     names, _ = placeholders(template)
-    return with_digest(
-        PromptVersion(*key, version="", template=template, variables=tuple(Variable(one) for one in names))
-    )
+    variables = tuple(Variable(one) for one in names)
+    return with_digest(PromptVersion(namespace, name, "", template, variables))

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import orjson
 
 from parley_registry.errors import BadRequest, RegistryUnavailable
-from parley_registry.nacos.config import Config, ConfigKey, Listener
+from parley_registry.nacos.config import Config, ConfigKey, Configs, Listener
 from parley_registry.nacos.connection import Overtaken
 from parley_registry.nacos.lock import Locks
 from parley_registry.nacos.server import Nacos
@@ -35,7 +35,7 @@ _LOOK = 1.0
 
 
 class NacosPrompts:
-    """`record.PromptRecord` on a Nacos that is open."""
+    """`record.PromptRecord` on a Nacos, which is opened when first used."""
 
     def __init__(self, nacos: Nacos) -> None:
         self._nacos = nacos
@@ -43,7 +43,7 @@ class NacosPrompts:
 
     async def load(self, key: PromptKey) -> Prompt | None:
         """See `PromptRecord.load`; for some 0.1 s after a change by others it may still be what was before."""
-        found = await self._nacos.configs.get(index_id(key))
+        found = await self._configs.get(index_id(key))
         prompt = prompt_of(key, found)
         if found is not None and prompt is None:
             raise BadRequest(
@@ -54,7 +54,7 @@ class NacosPrompts:
 
     async def read(self, key: PromptKey, note: VersionNote) -> PromptVersion | None:
         """See `PromptRecord.read`."""
-        found = await self._nacos.configs.get(_text_id(key, note))
+        found = await self._configs.get(_text_id(key, note))
         if found is None:
             return None
         try:
@@ -71,18 +71,18 @@ class NacosPrompts:
                 return False
             if new is not None:
                 text_id = _text_id(prompt.key, prompt.note(new.version))
-                await self._nacos.configs.publish(text_id, orjson.dumps(version_json(new)).decode())
+                await self._configs.publish(text_id, orjson.dumps(version_json(new)).decode())
                 await self._shown(text_id)
             index = _index(prompt)
             try:
                 since = _md5(_index(was)) if was is not None else _NONE_YET
-                await self._nacos.configs.publish(index_id(prompt.key), index, since=since)
+                await self._configs.publish(index_id(prompt.key), index, since=since)
             except Overtaken:
                 return False
             await self._shown(index_id(prompt.key), _md5(index))
             for note in was.versions if was is not None else ():
                 if note not in prompt.versions:
-                    await self._nacos.configs.remove(_text_id(prompt.key, note))
+                    await self._configs.remove(_text_id(prompt.key, note))
             return True
 
     async def drop(self, prompt: Prompt) -> bool:
@@ -90,9 +90,9 @@ class NacosPrompts:
         async with self._locks.hold(_lock(prompt.key)):
             if not await self._is(prompt, prompt.key):
                 return False
-            await self._nacos.configs.remove(index_id(prompt.key))
+            await self._configs.remove(index_id(prompt.key))
             for note in prompt.versions:
-                await self._nacos.configs.remove(_text_id(prompt.key, note))
+                await self._configs.remove(_text_id(prompt.key, note))
             await self._shown(index_id(prompt.key), "")
             return True
 
@@ -106,7 +106,7 @@ class NacosPrompts:
                 key = PromptKey(space, name)
                 if after is not None and key <= after:
                     continue
-                prompt = prompt_of(key, await self._nacos.configs.get(index_id(key)))
+                prompt = prompt_of(key, await self._configs.get(index_id(key)))
                 told = f"{prompt.name}\n{prompt.description}".lower() if prompt is not None else ""
                 if prompt is not None and all(word in told for word in words):
                     found.append(prompt)
@@ -133,15 +133,20 @@ class NacosPrompts:
                 return sorted(found)
             number += 1
 
+    @property
+    def _configs(self) -> Configs:
+        self._nacos.open()
+        return self._nacos.configs
+
     async def _is(self, prompt: Prompt | None, key: PromptKey) -> bool:
-        found = await self._nacos.configs.get(index_id(key))
+        found = await self._configs.get(index_id(key))
         return (found.md5 if found else "") == (_md5(_index(prompt)) if prompt is not None else "")
 
     async def _shown(self, config: ConfigKey, md5: str | None = None) -> None:
         """Return when Nacos shows a config with that hash ("": none any more; None: any)."""
         until = time.monotonic() + _SHOWN
         while time.monotonic() < until:
-            found = await self._nacos.configs.get(config)
+            found = await self._configs.get(config)
             if (found is not None) if md5 is None else (found.md5 if found else "") == md5:
                 return
             await asyncio.sleep(0.02)
@@ -159,6 +164,7 @@ class NacosPromptSource(PromptLibrary):
 
     async def follow(self, wanted: Wanted) -> AsyncGenerator[PromptKey, None]:
         """See `PromptSource.follow`; Nacos pushes within 0.1 to 0.3 s."""
+        self._nacos.open()
         told: asyncio.Queue[PromptKey] = asyncio.Queue()
         listeners: dict[PromptKey, Listener] = {}
         try:
