@@ -120,8 +120,14 @@ class Nacos(SingleServer):
 
     def call(self, method: str, path: str, form: Mapping[str, str] | None = None) -> Any:
         """`data` of the answer that the administrator gets (path below /nacos; a GET's form goes into the query). Raises EngineError."""
-        login = self._request("POST", "/v3/auth/user/login", {"username": USER, "password": self.password})
-        return self._request(method, path, form or {}, login["accessToken"])["data"]
+        answer = self._request(method, path, form or {}, self.login()["accessToken"])
+        if answer["code"] != 0:
+            raise EngineError(f"nacos: {method} {path}: {answer['code']} {answer['message']}")
+        return answer["data"]
+
+    def login(self) -> dict[str, Any]:
+        """What the administrator gets for the password: accessToken, tokenTtl (seconds) … Raises EngineError."""
+        return self._request("POST", "/v3/auth/user/login", {"username": USER, "password": self.password})
 
     def _ready(self) -> bool:
         try:
@@ -129,7 +135,7 @@ class Nacos(SingleServer):
             if not json.loads(self._facts.read_text()).get("user"):
                 self._request("POST", "/v3/auth/user/admin", {"password": self.password})
                 self._note(user=USER)
-            self._request("POST", "/v3/auth/user/login", {"username": USER, "password": self.password})
+            self.login()
         except (EngineError, OSError):
             return False
         return True

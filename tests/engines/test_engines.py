@@ -157,8 +157,9 @@ def test_every_test_has_a_bucket_of_its_own(s3: S3, s3_url: str) -> None:
 def test_nacos_keeps_what_it_was_given_through_kill_9_and_refuses_who_has_no_password(
     own_nacos: Callable[..., Nacos],
 ) -> None:
-    server = own_nacos()
+    server = own_nacos(settings={"nacos.core.auth.plugin.nacos.token.expire.seconds": "1234"})
     url, namespace = server.url, server.create_namespace()
+    assert server.login()["tokenTtl"] == 1234
     server.kill()
     assert not server.running
     server.start()
