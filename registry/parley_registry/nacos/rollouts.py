@@ -51,18 +51,23 @@ class NacosRollouts:
             await self._configs.publish(_key(rollout.agent), _text(kept), since=since)
         except Overtaken:
             raise _conflict(rollout, expected_revision) from None
-        until = time.monotonic() + _SEEN_WITHIN
-        while (await self.get(rollout.agent)).revision < kept.revision:
-            if time.monotonic() > until:
-                raise RegistryUnavailable(
-                    "Nacos took the rollout table but does not show it yet; read it again before you change it"
-                )
-            await asyncio.sleep(0.02)
+        await self._seen(rollout.agent, kept.revision)
         return kept
 
     async def forget(self, agent: Agent) -> None:
-        """Remove the table of an agent that is gone."""
-        await self._configs.remove(_key(agent))
+        """Remove the table of an agent that is gone; returns when a read shows none."""
+        if (await self.get(agent)).revision:
+            await self._configs.remove(_key(agent))
+            await self._seen(agent, 0)
+
+    async def _seen(self, agent: Agent, revision: int) -> None:
+        until = time.monotonic() + _SEEN_WITHIN
+        while (await self.get(agent)).revision != revision:
+            if time.monotonic() > until:
+                raise RegistryUnavailable(
+                    "Nacos took the rollout table but does not show it; read it again before you change it"
+                )
+            await asyncio.sleep(0.02)
 
     async def watch(self, agent: Agent) -> AsyncGenerator[Rollout, None]:
         """The table now, then each new one as Nacos pushes it; ends only when the iteration is given up."""

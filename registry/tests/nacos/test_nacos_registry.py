@@ -1,0 +1,281 @@
+"""A registry that is Nacos itself: what hosts and tools do with it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from a2a.types import AgentCard
+from google.protobuf.json_format import ParseDict
+from nacos_cards import checked, full_card
+from nacos_kit import eventually
+
+from parley_core.errors import ConfigurationError
+from parley_registry.client import Registry, RegistryClient, connect
+from parley_registry.entry import Instance
+from parley_registry.errors import (
+    CardRejected,
+    LatestInUse,
+    RegistryUnavailable,
+    RolloutConflict,
+    RolloutRejected,
+    UnknownAgent,
+    UnknownInstance,
+    VersionConflict,
+    VersionInUse,
+)
+from parley_registry.nacos.address import NacosAddress
+from parley_registry.nacos.catalogues import announce_catalogue
+from parley_registry.nacos.registry import NacosRegistry
+from parley_registry.nacos.server import Nacos
+from parley_registry.rollout import Rollout, RolloutVersion
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def registry(nacos_url: str) -> AsyncIterator[Registry]:
+    found = connect(nacos_url)
+    assert isinstance(found, NacosRegistry)
+    yield found
+    await found.aclose()
+
+
+def card(
+    name: str = "coder", version: str = "1.0.0", at: str = "http://127.0.0.1:9001/a2a/jsonrpc"
+) -> AgentCard:
+    told = full_card(name, version)
+    told["supportedInterfaces"] = [{"url": at, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}]
+    del told["signatures"]
+    return ParseDict(told, AgentCard())
+
+
+async def test_a_published_host_is_up_where_it_says_and_down_when_it_is_withdrawn(registry: Registry) -> None:
+    instance = Instance("coder-1", "http://127.0.0.1:9001/a2a/jsonrpc")
+    entry = await registry.publish(card(), instance=instance)
+    assert (entry.name, entry.version, entry.latest, entry.namespace) == (
+        "coder",
+        "1.0.0",
+        True,
+        registry.namespace,
+    )
+
+    async def up() -> bool:
+        found = await registry.get("coder")
+        return found.health == "up" and found.instances == (instance,)
+
+    await eventually(up)
+    await registry.heartbeat("coder", "1.0.0", "coder-1")
+    await registry.withdraw("coder", "1.0.0", "coder-1")
+
+    async def down() -> bool:
+        found = await registry.get("coder")
+        return found.health == "down" and found.instances == ()
+
+    await eventually(down)
+    with pytest.raises(UnknownInstance):
+        await registry.heartbeat("coder", "1.0.0", "coder-1")
+    await registry.withdraw("coder", "1.0.0", "coder-1")
+
+
+async def test_an_entry_names_the_addresses_of_all_its_live_instances(
+    registry: Registry, nacos_url: str
+) -> None:
+    second = connect(nacos_url)
+    try:
+        for number, one in enumerate((registry, second)):
+            at = f"http://127.0.0.1:900{number}/a2a/jsonrpc"
+            await one.publish(card(at=at), instance=Instance(f"coder-{number}", at))
+
+        async def both() -> bool:
+            return len((await registry.get("coder")).instances) == 2
+
+        await eventually(both)
+        found = await registry.get("coder")
+        assert {one.url for one in found.card.supported_interfaces} == {
+            "http://127.0.0.1:9000/a2a/jsonrpc",
+            "http://127.0.0.1:9001/a2a/jsonrpc",
+        }
+    finally:
+        await second.aclose()
+
+
+async def test_a_host_whose_version_was_deleted_is_told_to_publish_again(
+    registry: Registry, nacos_url: str
+) -> None:
+    await registry.publish(card(), instance=Instance("coder-1", "http://127.0.0.1:9001"))
+    other = connect(nacos_url)
+    try:
+        await registry.heartbeat("coder", "1.0.0", "coder-1")
+        await other.delete("coder")
+
+        async def told() -> bool:
+            try:
+                await registry.heartbeat("coder", "1.0.0", "coder-1")
+            except UnknownInstance:
+                return True
+            return False
+
+        await eventually(told, 3.0)
+        await registry.publish(card(), instance=Instance("coder-1", "http://127.0.0.1:9001"))
+        assert (await other.get("coder")).version == "1.0.0"
+    finally:
+        await other.aclose()
+
+
+async def test_versions_are_listed_highest_first_and_rolled_back(registry: Registry) -> None:
+    for version in ("1.0.0", "1.10.0", "1.9.0"):
+        await registry.publish(card(version=version))
+    assert [one.version for one in await registry.versions("coder")] == ["1.10.0", "1.9.0", "1.0.0"]
+    assert (await registry.set_latest("coder", "1.9.0")).latest
+    assert (await registry.get("coder")).version == "1.9.0"
+    with pytest.raises(UnknownAgent, match=r"it has 1[.]10[.]0, 1[.]9[.]0, 1[.]0[.]0"):
+        await registry.set_latest("coder", "3.0.0")
+    with pytest.raises(UnknownAgent, match="no agent named 'nobody'"):
+        await registry.get("nobody")
+    with pytest.raises(UnknownAgent):
+        await registry.versions("nobody")
+    with pytest.raises(UnknownAgent):
+        await registry.delete("nobody")
+
+
+async def test_what_is_in_use_cannot_be_deleted(registry: Registry) -> None:
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        await registry.publish(card(version=version))
+    with pytest.raises(LatestInUse):
+        await registry.delete("coder", "1.2.0")
+    table = (RolloutVersion("1.1.0", "Ramping", 10), RolloutVersion("1.2.0", "Current", 90))
+    await registry.set_rollout(Rollout(registry.namespace, "coder", table), 0)
+    with pytest.raises(VersionInUse, match="gets 10 %"):
+        await registry.delete("coder", "1.1.0")
+    await registry.publish(card(version="1.0.0"), instance=Instance("coder-1", "http://127.0.0.1:9001"))
+
+    async def up() -> bool:
+        return (await registry.get("coder", "1.0.0")).health == "up"
+
+    await eventually(up)
+    with pytest.raises(VersionInUse, match="running instances"):
+        await registry.delete("coder", "1.0.0")
+    await registry.delete("coder")
+    assert (await registry.rollout("coder")).revision == 0
+
+
+async def test_bad_cards_and_other_cards_are_refused_as_by_the_service(registry: Registry) -> None:
+    with pytest.raises(CardRejected) as rejected:
+        await registry.publish(card(version="newest", at="javascript:alert(1)"))
+    assert {fault.field for fault in rejected.value.faults} == {"version", "supportedInterfaces[0].url"}
+    await registry.publish(card())
+    other = card()
+    other.description = "another"
+    with pytest.raises(VersionConflict):
+        await registry.publish(other)
+
+
+async def test_a_rollout_table_is_pushed_within_a_second_and_changed_only_by_who_read_it(
+    registry: Registry, nacos_url: str
+) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        await registry.publish(card("研究員", version))
+    other = connect(nacos_url)
+    watched = other.watch_rollouts("研究員")
+    try:
+        assert await anext(watched) == Rollout(registry.namespace, "研究員")
+        table = (RolloutVersion("1.0.0", "Current", 99.5), RolloutVersion("1.1.0", "Ramping", 0.5))
+        kept = await registry.set_rollout(Rollout(registry.namespace, "研究員", table), 0)
+        assert kept.versions == table
+        assert await anext(watched) == kept
+        assert await other.rollout("研究員") == kept
+        with pytest.raises(RolloutConflict):
+            await other.set_rollout(Rollout(registry.namespace, "研究員", table), 0)
+        with pytest.raises(RolloutRejected, match="is not published"):
+            await other.set_rollout(
+                Rollout(registry.namespace, "研究員", (RolloutVersion("9.0.0", "Current", 100),)),
+                kept.revision,
+            )
+        cleared = await other.set_rollout(Rollout(registry.namespace, "研究員"), kept.revision)
+        assert cleared.revision > kept.revision
+        assert await anext(watched) == cleared
+    finally:
+        await watched.aclose()
+        await other.aclose()
+
+
+async def test_without_a_catalogue_a_search_says_how_to_start_one(registry: Registry) -> None:
+    with pytest.raises(RegistryUnavailable, match="parley registry --nacos"):
+        await registry.search(text="coder")
+    with pytest.raises(RegistryUnavailable, match="parley registry --nacos"):
+        await anext(registry.watch())
+
+
+async def test_the_catalogue_is_found_through_nacos(
+    registry: Registry, nacos_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def search(self: RegistryClient, **criteria: object) -> str:
+        asked.append(f"{self.url} {criteria}")
+        return "page"
+
+    monkeypatch.setattr(RegistryClient, "search", search)
+    async with Nacos(NacosAddress.parse(nacos_url)) as catalogue:
+        await announce_catalogue(catalogue.naming, registry.namespace, "http://127.0.0.1:8420")
+
+        async def found() -> bool:
+            try:
+                return bool(await registry.search(text="x"))
+            except RegistryUnavailable:
+                return False
+
+        await eventually(found)
+        assert asked[-1] == f"http://127.0.0.1:8420 {{'text': 'x', 'namespace': '{registry.namespace}'}}"
+
+
+async def test_a_wrong_password_is_said_clearly_and_never_repeated(nacos_url: str) -> None:
+    address = NacosAddress.parse(nacos_url)
+    wrong = connect(nacos_url.replace(address.password, "geheim"))
+    try:
+        with pytest.raises(Exception, match="correct user and password") as refused:
+            await wrong.get("coder")
+        assert "geheim" not in str(refused.value)
+        with pytest.raises(Exception, match="correct user and password"):
+            await wrong.rollout("coder")
+    finally:
+        await wrong.aclose()
+
+
+async def test_nothing_secret_is_logged_at_any_level(
+    nacos_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    found = connect(nacos_url)
+    assert isinstance(found, NacosRegistry)
+    await found.publish(card(), instance=Instance("coder-1", "http://127.0.0.1:9001"))
+    token = await found._nacos.http.token()
+    await found.aclose()
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    assert logged
+    assert NacosAddress.parse(nacos_url).password not in logged
+    assert token not in logged
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8420", "ftp://x", "http://u:geheim@h", "nacoss://u:geheim@h"])
+def test_what_is_no_registry_is_refused_without_the_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a registry") as refused:
+        connect(url)
+    assert "geheim" not in str(refused.value)
+
+
+async def test_a_service_is_told_its_namespace_by_the_address() -> None:
+    found = connect("http://127.0.0.1:8420?namespace=team-a")
+    assert isinstance(found, RegistryClient)
+    assert (found.url, found.namespace) == ("http://127.0.0.1:8420", "team-a")
+    await found.aclose()
+
+
+async def test_a_signed_card_is_shown_as_the_live_instance_signed_it(registry: Registry) -> None:
+    signed = ParseDict(full_card("signed", "1.0.0"), AgentCard())
+    await registry.publish(signed, instance=Instance("s-1", signed.supported_interfaces[0].url))
+
+    async def up() -> bool:
+        return (await registry.get("signed")).health == "up"
+
+    await eventually(up)
+    assert (await registry.get("signed")).card == checked("signed", "1.0.0").card
