@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from parley_core.cardsignature import Signature
 from parley_registry.audit import Audited
 from parley_registry.calls import Calls
+from parley_registry.connecting import connect, require_registry
 from parley_registry.criteria import Criteria, parameters
 from parley_registry.entry import PUBLIC, Change, Entry, Hit, Instance, Page
 from parley_registry.errors import (
@@ -33,6 +34,7 @@ from parley_registry.errors import (
     VersionConflict,
     VersionInUse,
 )
+from parley_registry.port import Registry
 from parley_registry.prompts.http import HttpPrompts
 from parley_registry.prompts.prompt import AgentVersion, Prompt, PromptKey, PromptVersion, Variable
 from parley_registry.prompts.reader import HasPrompts, Prompts, default_prompt
@@ -58,6 +60,7 @@ __all__ = [
     "PromptKey",
     "PromptVersion",
     "Prompts",
+    "Registry",
     "RegistryBusy",
     "RegistryClient",
     "RegistryError",
@@ -68,7 +71,9 @@ __all__ = [
     "Variable",
     "VersionConflict",
     "VersionInUse",
+    "connect",
     "default_prompt",
+    "require_registry",
 ]
 
 

@@ -19,7 +19,7 @@ from parley_core import telemetry
 from parley_core.errors import ParleyError
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
-from parley_registry.client import Instance, RegistryClient
+from parley_registry.client import Instance, Registry, connect
 from parley_runtime.admission import Admission
 from parley_runtime.bindings.app import App, build_app
 from parley_runtime.bindings.card import jwks_route
@@ -76,9 +76,7 @@ class AgentHost:
             require_safe_listen(s.grpc, self._authenticator)
         self.cards = Cards(card, extended_card, s)
         self.card = self.cards.public
-        self.engines = engines_for(
-            s, self.card.name, self.card.version, self.id, patience=_PATIENCE_START
-        )
+        self.engines = engines_for(s, self.card.name, self.card.version, self.id, patience=_PATIENCE_START)
         self.store = self.engines.store
         self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
         self.payloads = payloads_for(s)
@@ -120,7 +118,7 @@ class AgentHost:
         self._inner = self._doors()
         hosts = allowed_hosts(s.listen, s.allowed_hosts)
         self.app: ASGIApp = HostGuard(self._inner, hosts)  # type: ignore[assignment,arg-type]
-        self._registry: RegistryClient | None = None
+        self._registry: Registry | None = None
         self._publisher: Publisher | None = None
         self._grpc: GrpcServer | None = None
         self._background: asyncio.Task[None] | None = None
@@ -167,7 +165,7 @@ class AgentHost:
         if self.inbox is not None:
             await self.inbox.open()
         if s.registry:
-            self._registry = RegistryClient(s.registry, token=s.registry_token or None)
+            self._registry = connect(s.registry, token=s.registry_token or None)
             instance = Instance(self.id, self.card.supported_interfaces[0].url)
             if self.worker is not None:
                 self.prompts.open(self._registry)

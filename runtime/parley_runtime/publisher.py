@@ -6,7 +6,7 @@ import logging
 from a2a.types import a2a_pb2 as pb
 
 from parley_core.errors import ParleyError
-from parley_registry.client import Instance, RegistryClient
+from parley_registry.client import Instance, Registry
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ _DEADLINE = 5.0
 class Publisher:
     """Publishes `card` with this instance, beats while it runs, publishes again after the registry was away."""
 
-    def __init__(self, registry: RegistryClient, card: pb.AgentCard, instance: Instance) -> None:
+    def __init__(self, registry: Registry, card: pb.AgentCard, instance: Instance) -> None:
         self._registry = registry
         self._card = card
         self._instance = instance

@@ -35,7 +35,12 @@ def _is_address(value: str, schemes: tuple[str, ...]) -> bool:
 class HostSettings(BaseSettings):
     """Settings of one agent host. Durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="PARLEY_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PARLEY_",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # an address may hold a password
+    )
 
     listen: str = "127.0.0.1:9999"
     """`host:port` to serve on. Elsewhere than on loopback, callers must prove who they are (`auth_…`)."""
@@ -60,10 +65,11 @@ class HostSettings(BaseSettings):
     empty: the executor's class."""
     role: Annotated[tuple[Role, ...], NoDecode] = ("front", "worker")
     """What this process does: accept and answer calls (`front`), execute (`worker`), or both."""
-    registry: str = ""
-    """Registry to publish the agent in; empty: none."""
+    registry: str = Field(default="", repr=False)
+    """Registry to publish the agent in: a service (http://host:8420?namespace=team) or Nacos itself
+    (nacos://user:password@host:8848/team); empty: none."""
     registry_token: str = Field(default="", repr=False)
-    """Bearer token for the registry."""
+    """Bearer token for the registry service, or for the catalogue of a Nacos."""
 
     concurrency: int = Field(default=64, ge=1)
     """Executions at once in this process."""
@@ -167,8 +173,13 @@ class HostSettings(BaseSettings):
     @field_validator("registry")
     @classmethod
     def _registry_url(cls, value: str) -> str:
-        if value and not _is_address(value, ("http", "https")):
-            raise ValueError(f"{value!r} is not a registry; write it like http://127.0.0.1:8420")
+        if value:
+            from parley_registry.client import require_registry  # with more than settings alone would need
+
+            try:
+                require_registry(value)
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
         return value
 
     @field_validator("role")
