@@ -41,7 +41,7 @@ class Engines:
         self.postgres = Postgres(place, port=15432)
         self.rocketmq = RocketMQ(place, port=18081)
         self.s3 = S3(place, port=19000)
-        self.nacos = Nacos(place, port=18848)
+        self.nacos = Nacos(place, port=18848, short_lived=True)  # half the time to start
         self._blob_key = place / "blob.key"
 
     def fetch(self, name: str) -> None:
