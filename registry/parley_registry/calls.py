@@ -32,13 +32,21 @@ class Calls:
         await self._http.aclose()
 
     async def call(
-        self, method: str, path: str, body: Any = None, query: Mapping[str, str] | Mapping[str, list[str]] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | Mapping[str, list[str]] | None = None,
     ) -> Any:
         """What the service answers, as JSON; None for nothing. Raises RegistryUnavailable, RegistryError."""
         return (await self.answered(method, path, body, query))[1]
 
     async def answered(
-        self, method: str, path: str, body: Any = None, query: Mapping[str, str] | Mapping[str, list[str]] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | Mapping[str, list[str]] | None = None,
     ) -> tuple[int, Any]:
         """The same with the status."""
         try:
@@ -57,15 +65,21 @@ class Calls:
             _raise_for(response)
         return response.status_code, orjson.loads(response.content) if response.content else None
 
-    async def changes(self, after: int | None) -> AsyncGenerator[Change, None]:
+    async def changes(
+        self, after: int | None, wanted: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Change, None]:
         """The changes after that number (None: from now on) until the connection breaks; first of all a "start" with
-        the number that it starts from. Raises RegistryUnavailable, RegistryError."""
+        the number that it starts from. `wanted` narrows them down: kind, namespace, name.
+
+        Raises RegistryUnavailable, RegistryError."""
         headers = {"accept": "text/event-stream"} | (
             {"last-event-id": str(after)} if after is not None else {}
         )
         timeout = httpx.Timeout(self._http.timeout.connect, read=_WATCH_SILENCE)
         try:
-            async with self._http.stream("GET", "/v1/watch", headers=headers, timeout=timeout) as response:
+            async with self._http.stream(
+                "GET", "/v1/watch", params=wanted, headers=headers, timeout=timeout
+            ) as response:
                 if response.status_code != 200:
                     await response.aread()
                     _raise_for(response)

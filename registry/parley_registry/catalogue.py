@@ -17,6 +17,7 @@ from parley_registry.prompts.library import PromptLibrary
 from parley_registry.prompts.records.sql import SqlPrompts
 from parley_registry.record import Published, Stored
 from parley_registry.rights import Rights
+from parley_registry.rollout import Rollout
 from parley_registry.search import Result, Search
 from parley_registry.searching.query import Query
 from parley_registry.searching.semantic import open_semantic
@@ -151,6 +152,17 @@ class Catalogue:
     async def last_change(self) -> int:
         """The number of the newest change: what was read before is as it was until this grows."""
         return await self._record.last_change()
+
+    # -- rollouts
+    async def rollout(self, agent: Agent) -> Rollout:
+        """See `RegistryClient.rollout`."""
+        return await self._record.rollout(agent)
+
+    async def set_rollout(self, rollout: Rollout, expected_revision: int) -> Rollout:
+        """See `RegistryClient.set_rollout`."""
+        async with self.warden.change("rollout", rollout.agent) as actor:
+            kept = await self._record.set_rollout(rollout, expected_revision, actor=actor)
+        return self._told(kept)
 
     # -- health
     async def heartbeat(self, key: Key, instance_id: str) -> None:

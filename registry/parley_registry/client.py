@@ -28,6 +28,8 @@ from parley_registry.errors import (
     RegistryBusy,
     RegistryError,
     RegistryUnavailable,
+    RolloutConflict,
+    RolloutRejected,
     UnknownAgent,
     UnknownInstance,
     UnknownPrompt,
@@ -38,6 +40,8 @@ from parley_registry.port import Registry
 from parley_registry.prompts.http import HttpPrompts
 from parley_registry.prompts.prompt import AgentVersion, Prompt, PromptKey, PromptVersion, Variable
 from parley_registry.prompts.reader import HasPrompts, Prompts, default_prompt
+from parley_registry.rollout import Rollout, RolloutVersion
+from parley_registry.rollouts.http import HttpRollouts
 
 __all__ = [
     "AgentVersion",
@@ -65,6 +69,10 @@ __all__ = [
     "RegistryClient",
     "RegistryError",
     "RegistryUnavailable",
+    "Rollout",
+    "RolloutConflict",
+    "RolloutRejected",
+    "RolloutVersion",
     "UnknownAgent",
     "UnknownInstance",
     "UnknownPrompt",
@@ -91,6 +99,7 @@ class RegistryClient:
         self.namespace = namespace
         self._calls = Calls(self.url, token=token, timeout=timeout)
         self.prompts = HttpPrompts(self._calls)
+        self._rollouts = HttpRollouts(self._calls, namespace)
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,7 +170,8 @@ class RegistryClient:
     async def delete(self, name: str, version: str | None = None) -> None:
         """Delete one version, or the agent with all its versions. A host still running publishes itself again.
 
-        Raises UnknownAgent, and LatestInUse for the latest version while others exist.
+        Raises UnknownAgent; for one version LatestInUse while it is the latest of several, VersionInUse while instances of
+        it run or it has a weight in the rollout table.
         """
         await self._calls.call("DELETE", _agent_path(name, version), query=self._here)
 
@@ -215,6 +225,23 @@ class RegistryClient:
             total=found["total"],
             notes=tuple(found["notes"]),
         )
+
+    async def rollout(self, name: str) -> Rollout:
+        """The rollout table of an agent; one without versions, of revision 0, when none was set."""
+        return await self._rollouts.get(name)
+
+    async def set_rollout(self, rollout: Rollout, expected_revision: int) -> Rollout:
+        """Set the rollout table of the agent `rollout.name`; what is kept then, with its new revision.
+
+        `expected_revision` is that of the table it replaces. Raises RolloutConflict when somebody else changed it
+        meanwhile, RolloutRejected with every fault of it, NotOwner.
+        """
+        return await self._rollouts.set(rollout, expected_revision)
+
+    def watch_rollouts(self, name: str) -> AsyncGenerator[Rollout, None]:
+        """The rollout table of an agent now, then each new one within a second; ends only when the iteration is given
+        up. A lost connection is made again. Raises NotAllowed, BadRequest."""
+        return self._rollouts.watch(name)
 
     async def watch(self, *, after: int | None = None) -> AsyncGenerator[Change, None]:
         """Changes as they happen, each once and in order; ends only when the iteration is given up.

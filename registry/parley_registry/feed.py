@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from parley_core.errors import Unavailable
 from parley_registry.entry import Change
@@ -11,7 +12,13 @@ from parley_registry.record import Record
 
 _logger = logging.getLogger(__name__)
 
-_BATCH = 200
+_BATCH = 500
+_KEPT = 8_000
+"""Changes kept here, so that a watcher that is a little behind costs the record nothing."""
+_TOLD_A_SECOND = 10_000
+"""Watchers told in a second: with many of them, changes that follow closely are told together."""
+
+Wanted = Callable[[Change], bool]
 
 
 class Feed:
@@ -24,6 +31,9 @@ class Feed:
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
         self._watchers = 0
+        self._tail: list[Change] = []
+        self._last = -1
+        record.listen(self.poke)
 
     @property
     def watchers(self) -> int:
@@ -31,35 +41,44 @@ class Feed:
         return self._watchers
 
     def poke(self) -> None:
-        """Look at once: this process has just changed something."""
+        """Look at once: this process has just changed something, or another says that it has."""
         self._hurry.set()
 
     async def run(self) -> None:
         """Look for changes until cancelled; at least every `poll` seconds."""
-        last = -1
         while True:
+            self._hurry.clear()
             try:
-                now = await self._record.last_change()
+                changed = await self._look()
             except Unavailable as error:
                 _logger.warning("cannot look for changes: %s", error)
-                now = last
-            if now != last:
-                last = now
+                changed = False
+            if changed:
                 self._news.set()
                 self._news = asyncio.Event()
+                await asyncio.sleep(self._watchers / _TOLD_A_SECOND)
             try:
                 async with asyncio.timeout(self._poll):
                     await self._hurry.wait()
             except TimeoutError:
                 continue
-            self._hurry.clear()
 
     async def next_news(self) -> None:
         """Return when something changed after this call was made."""
         await self._news.wait()
 
     async def follow(self, after: int | None) -> AsyncGenerator[Change, None]:
-        """Changes after `after` (None: from now on), for ever; first of all a "start" with the seq it starts from.
+        """The changes of `batches`, one by one."""
+        async with aclosing(self.batches(after)) as batches:
+            async for batch in batches:
+                for change in batch:
+                    yield change
+
+    async def batches(
+        self, after: int | None, wanted: Wanted = lambda _: True
+    ) -> AsyncGenerator[list[Change], None]:
+        """Changes after `after` (None: from now on) that are `wanted`, for ever, those that came together at once; first of
+        all a "start" with the seq it starts from.
 
         Raises RegistryBusy when too many watch already, before anything is given.
         """
@@ -70,17 +89,48 @@ class Feed:
         self._watchers += 1
         try:
             seq = await self._record.last_change() if after is None else after
-            yield Change(seq, "start", "", "", "")
+            yield [Change(seq, "start", "", "", "")]
+            fresh = True
             while True:
                 news = self._news
-                read = await self._record.changes(seq, _BATCH)
-                if read.missed:
-                    seq = read.last
-                    yield Change(seq, "reset", "", "", "")
-                for change in read.changes if not read.missed else ():
-                    seq = change.seq
-                    yield change
-                if not read.changes:
+                batch = None if fresh else self._after(seq)
+                fresh = False
+                if batch is None:
+                    read = await self._record.changes(seq, _BATCH)
+                    batch = [Change(read.last, "reset", "", "", "")] if read.missed else list(read.changes)
+                if not batch:
                     await news.wait()
+                    continue
+                seq = batch[-1].seq
+                if told := [change for change in batch if change.kind == "reset" or wanted(change)]:
+                    yield told
         finally:
             self._watchers -= 1
+
+    async def _look(self) -> bool:
+        """Read what is new; whether there was anything."""
+        if self._last < 0:
+            self._last = await self._record.last_change()
+            return True
+        changed = False
+        while await self._record.last_change() != self._last:
+            changed = True
+            read = await self._record.changes(self._last, _BATCH)
+            if read.missed:
+                self._tail, self._last = [], read.last
+            else:
+                self._tail += read.changes
+                self._last = self._tail[-1].seq if read.changes else self._last
+            if len(self._tail) > 2 * _KEPT:
+                del self._tail[:-_KEPT]
+        return changed
+
+    def _after(self, seq: int) -> list[Change] | None:
+        """The changes after that number, as far as they are kept here; None when only the record knows."""
+        if seq >= self._last >= 0:
+            return []
+        # The numbers follow each other without a gap.
+        if not self._tail or seq < self._tail[0].seq - 1:
+            return None
+        start = seq - self._tail[0].seq + 1
+        return self._tail[start : start + _BATCH]

@@ -8,6 +8,7 @@ from a2a.types import AgentCard
 from parley_registry.criteria import Criteria
 from parley_registry.entry import Change, Entry, Instance, Page
 from parley_registry.prompts.source import PromptSource
+from parley_registry.rollout import Rollout
 
 
 class Registry(Protocol):
@@ -48,6 +49,15 @@ class Registry(Protocol):
 
     async def search(self, **criteria: Unpack[Criteria]) -> Page:
         """The entries for which all of the criteria hold, best first."""
+
+    async def rollout(self, name: str) -> Rollout:
+        """The rollout table of an agent."""
+
+    async def set_rollout(self, rollout: Rollout, expected_revision: int) -> Rollout:
+        """Set the rollout table of an agent, when it still has the revision expected."""
+
+    def watch_rollouts(self, name: str) -> AsyncGenerator[Rollout, None]:
+        """The rollout table of an agent now, then each new one."""
 
     def watch(self, *, after: int | None = None) -> AsyncGenerator[Change, None]:
         """Changes as they happen, in all namespaces that the registry serves."""

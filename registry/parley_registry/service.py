@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Annotated
 
 import orjson
@@ -24,6 +25,7 @@ from parley_registry.models import change_json, entry_json, page_json
 from parley_registry.pages import site as pages
 from parley_registry.problems import install, problem
 from parley_registry.prompts.routes import prompt_routes
+from parley_registry.rollouts import routes as rollouts
 from parley_registry.routing import StrictRoute, answer, problems
 from parley_registry.searching.parameters import SearchParameters
 from parley_registry.settings import RegistrySettings
@@ -75,6 +77,7 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     install(app)
     app.include_router(_agents(catalogue))
     app.include_router(_search(catalogue))
+    app.include_router(rollouts.router(catalogue))
     app.include_router(trail_routes(catalogue))
     app.include_router(prompt_routes(catalogue.prompts, catalogue.feed.poke))
     app.include_router(_probes(catalogue, metrics))
@@ -200,14 +203,25 @@ def _search(catalogue: Catalogue) -> APIRouter:
     async def watch(
         request: Request,
         after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+        kind: Annotated[str, Query(max_length=32, examples=["rollout"])] = "",
+        namespace: Annotated[str, Query(max_length=64)] = "",
+        name: Annotated[str, Query(max_length=MAX_NAME)] = "",
     ) -> Response:
-        """Changes as they happen, as server-sent events with ids. Resumes after `Last-Event-ID` (or `after`),
-        by default from now on."""
+        """Changes as they happen, as server-sent events with ids; of one kind, namespace or name alone if told so.
+        Resumes after `Last-Event-ID` (or `after`), by default from now on."""
         told = request.headers.get("last-event-id", "")
         if told and not (told.isascii() and told.isdigit() and len(told) < 19):
             fault = Fault("Last-Event-ID", "must be the id of an event of this stream")
             raise BadRequest("the watch cannot be resumed there", (fault,))
-        stream = catalogue.feed.follow(int(told) if told else after)
+
+        def wanted(change: Change) -> bool:
+            return (
+                (not kind or change.kind == kind)
+                and (not namespace or change.namespace == namespace)
+                and (not name or change.name == name)
+            )
+
+        stream = catalogue.feed.batches(int(told) if told else after, wanted)
         first = await anext(stream)
         return EventSourceResponse(
             _events(first, stream), ping=_PING_SECONDS, send_timeout=_STUCK_SECONDS, sep="\n"
@@ -216,17 +230,22 @@ def _search(catalogue: Catalogue) -> APIRouter:
     return router
 
 
-async def _events(first: Change, rest: AsyncGenerator[Change, None]) -> AsyncGenerator[ServerSentEvent, None]:
+async def _events(
+    first: list[Change], rest: AsyncGenerator[list[Change], None]
+) -> AsyncGenerator[bytes, None]:
     try:
-        yield _event(first)
-        async for change in rest:
-            yield _event(change)
+        yield _event(first[0])
+        async for batch in rest:
+            yield b"".join(map(_event, batch))
     finally:
         await rest.aclose()
 
 
-def _event(change: Change) -> ServerSentEvent:
-    return ServerSentEvent(orjson.dumps(change_json(change)).decode(), event=change.kind, id=str(change.seq))
+@lru_cache(maxsize=1024)
+def _event(change: Change) -> bytes:
+    """On the wire. Kept, as every watcher is sent the same."""
+    text = orjson.dumps(change_json(change)).decode()
+    return ServerSentEvent(text, event=change.kind, id=str(change.seq), sep="\n").encode()
 
 
 def _probes(catalogue: Catalogue, metrics: Metrics) -> APIRouter:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-import pytest
 from record_backend import AT_1, CODER, Backend, coder, publish
 from registry_service import card_json
 
@@ -111,14 +110,7 @@ async def test_a_reader_never_skips_a_change_that_is_committed_later(backend: Ba
 
 async def test_a_call_that_returned_survives_a_kill_in_the_middle(backend: Backend) -> None:
     record = await backend.open()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITING, backend.store, json.dumps(card_json()), mark],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for mark in ("a", "b")
-    ]
+    processes = [writing(backend, mark) for mark in ("a", "b")]
     acknowledged: list[str] = []
     try:
         for process in processes:
@@ -144,6 +136,11 @@ async def test_two_that_make_one_version_at_once_make_it_once(backend: Backend) 
     assert sum(one.created for one in made) == 1
     assert [one.version for one in await records[0].versions(CODER)] == ["1.0.0"]
     assert await records[1].load([coder()]) == [made[0].entry]
+
+
+def writing(backend: Backend, mark: str) -> "subprocess.Popen[str]":
+    arguments = [sys.executable, "-c", WRITING, backend.store, json.dumps(card_json()), mark]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
 
 async def until_still(record: Record) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from engines.postgres import Postgres
 from record_backend import AT_1, CODER, Backend, coder, publish
 from registry_service import RegistryProcess, card_json
 
+from engines.postgres import Postgres
 from parley_core.errors import ConfigurationError, Unavailable
 from parley_registry.backends.sql import SqlRecord, migrate
 from parley_registry.backends.sql.address import address_of

@@ -1,0 +1,67 @@
+"""Rollout tables, from the registry service."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import quote
+
+from parley_registry.calls import Calls
+from parley_registry.errors import RegistryBusy, RegistryUnavailable
+from parley_registry.rollout import Rollout, RolloutVersion
+
+
+class HttpRollouts:
+    """The rollout tables of one namespace."""
+
+    def __init__(self, calls: Calls, namespace: str) -> None:
+        self._calls = calls
+        self._namespace = namespace
+
+    async def get(self, name: str) -> Rollout:
+        """See `client.RegistryClient.rollout`."""
+        return _rollout(await self._calls.call("GET", _path(name), query=self._here))
+
+    async def set(self, rollout: Rollout, expected_revision: int) -> Rollout:
+        """See `client.RegistryClient.set_rollout`."""
+        body = {
+            "versions": [
+                {"version": one.version, "state": one.state, "weight": one.weight} for one in rollout.versions
+            ],
+            "expected": expected_revision,
+        }
+        return _rollout(await self._calls.call("PUT", _path(rollout.name), body, self._here))
+
+    async def watch(self, name: str) -> AsyncGenerator[Rollout, None]:
+        """See `client.RegistryClient.watch_rollouts`."""
+        known: Rollout | None = None
+        pause = 0.2
+        wanted = {"kind": "rollout", "name": name, "namespace": self._namespace}
+        while True:
+            try:
+                # Whatever is missed between two connections shows in the table read at the start of the second.
+                async with aclosing(self._calls.changes(None, wanted)) as changes:
+                    async for _ in changes:
+                        now = await self.get(name)
+                        pause = 0.2
+                        if now != known:
+                            known = now
+                            yield now
+            except (RegistryUnavailable, RegistryBusy):
+                pass  # the same watch may succeed later: that is what the pause is for
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, 5.0)
+
+    @property
+    def _here(self) -> dict[str, str]:
+        return {"namespace": self._namespace}
+
+
+def _path(name: str) -> str:
+    return f"/v1/agents/{quote(name, safe='')}/rollout"
+
+
+def _rollout(told: Mapping[str, Any]) -> Rollout:
+    versions = tuple(RolloutVersion(one["version"], one["state"], one["weight"]) for one in told["versions"])
+    return Rollout(told["namespace"], told["name"], versions, told["revision"])
