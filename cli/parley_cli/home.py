@@ -48,6 +48,11 @@ class Home:
         return self.root / "data"
 
     @property
+    def signing_keys(self) -> Path:
+        """The keys that sign the cards of the platform's agents."""
+        return self.data / "signing-keys.json"
+
+    @property
     def jobs(self) -> Path:
         return self.root / "jobs"
 

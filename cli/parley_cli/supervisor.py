@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 import psutil
 
-from parley_cli import blobserver
+from parley_cli import blobserver, signing
 from parley_cli.home import Home, try_lock
 from parley_cli.platform import (
     Platform,
@@ -160,6 +160,7 @@ class Supervisor:
                 env={
                     **os.environ,
                     **blobserver.environment(self._home, self._platform.blobs),
+                    **signing.environment(self._home),
                     "PARLEY_HOME": str(self._home.root),
                 },
                 start_new_session=True,  # a terminal's Ctrl-C is for the command, not for the platform

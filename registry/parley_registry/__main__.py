@@ -33,11 +33,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--allow", metavar="CIDR,…", help="private addresses that cards may be fetched from")
     parser.add_argument(
-        "--embeddings", metavar="SOURCE", help="search by meaning, with local:/path/to/model or http(s)://host/v1"
+        "--embeddings",
+        metavar="SOURCE",
+        help="search by meaning, with local:/path/to/model or http(s)://host/v1",
     )
     parser.add_argument("--embeddings-model", metavar="NAME", help="the model to ask that API for")
     parser.add_argument(
         "--embeddings-cache", metavar="FILE", help="keeps vectors over restarts (.parley/data/embeddings.db)"
+    )
+    parser.add_argument(
+        "--trusted-keys", metavar="[SIGNER=]URL|FILE,…", help="keys whose signatures of cards count"
+    )
+    parser.add_argument(
+        "--require-signature", action="store_true", default=None, help="take only cards signed by them"
+    )
+    parser.add_argument(
+        "--grants", metavar="SUBJECT=RIGHT …,…", help="rights of tokens that name none (*=*/*)"
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     told = vars(parser.parse_args(arguments))

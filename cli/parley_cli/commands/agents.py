@@ -8,7 +8,7 @@ import typer
 from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
 
 if TYPE_CHECKING:
-    from parley_registry.client import Entry, RegistryClient
+    from parley_registry.client import Audited, Entry, RegistryClient
 
 app = typer.Typer(no_args_is_help=True, help="Find agents in the registry.")
 
@@ -115,6 +115,9 @@ def show(
         typer.echo(f"  skill {clean(skill.id)}: {clean(skill.description, 1000)}")
         if skill.input_modes or skill.output_modes:
             typer.echo(f"    {clean(', '.join(skill.input_modes))} → {clean(', '.join(skill.output_modes))}")
+    typer.echo(f"  signature {_worth(entry)}")
+    if entry.owner:
+        typer.echo(f"  owner {clean(entry.owner)}")
     for instance in entry.instances:
         typer.echo(f"  instance {clean(instance.id)} at {clean(instance.url)}")
 
@@ -173,6 +176,53 @@ def set_latest(
 
 
 @app.command()
+def transfer(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The agent's name.")],
+    owner: Annotated[
+        str, typer.Argument(help='The new owner, as `agents show` names owners; "" for nobody.')
+    ],
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Hand an agent over to another owner. Its owner may, and who has the admin right to its name."""
+    catalogue = _catalogue(context, registry, token_file)
+    _tell("handed over", complete(_transfer(catalogue, name, owner)), as_json)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The agent's name. Default: all agents, for admins.")] = "",
+    actor: Annotated[str, typer.Option(envvar="PARLEY_ACTOR", help="Only what this owner did.")] = "",
+    action: Annotated[
+        str, typer.Option(envvar="PARLEY_ACTION", help="publish, latest, delete, owner, rollout, refused …")
+    ] = "",
+    before: Annotated[int, typer.Option(envvar="PARLEY_BEFORE", min=0, help="Go on from this line.")] = 0,
+    limit: Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=1000, help="Lines at most.")] = 50,
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Who changed what of an agent, newest first."""
+    catalogue = _catalogue(context, registry, token_file)
+    wanted = {"name": name, "actor": actor, "action": action, "before": before, "limit": limit}
+    lines = complete(_trail(catalogue, wanted))
+    if as_json:
+        from dataclasses import asdict
+
+        from parley_cli.lines import put_json
+
+        for line in lines:
+            put_json(asdict(line))
+        return
+    _trail_table(lines)
+    if len(lines) == limit:
+        typer.echo(f"there may be more: --before {lines[-1].seq}", err=True)
+
+
+@app.command()
 def delete(
     context: typer.Context,
     name: Name,
@@ -196,6 +246,16 @@ async def _register(catalogue: "RegistryClient", url: str) -> "Entry":
 async def _set_latest(catalogue: "RegistryClient", name: str, version: str) -> "Entry":
     async with catalogue:
         return await catalogue.set_latest(name, version)
+
+
+async def _transfer(catalogue: "RegistryClient", name: str, owner: str) -> "Entry":
+    async with catalogue:
+        return await catalogue.transfer(name, owner)
+
+
+async def _trail(catalogue: "RegistryClient", wanted: dict[str, Any]) -> "list[Audited]":
+    async with catalogue:
+        return await catalogue.trail(**wanted)
 
 
 async def _delete(catalogue: "RegistryClient", name: str, every: bool) -> list[str]:
@@ -247,9 +307,45 @@ def entry_json(entry: "Entry") -> dict[str, Any]:
         "health": entry.health,
         "external": entry.external,
         "updated": entry.updated,
+        "signature": asdict(entry.signature),
+        "owner": entry.owner,
         "instances": [asdict(one) for one in entry.instances],
         "card": MessageToDict(entry.card),
     }
+
+
+def _worth(entry: "Entry") -> str:
+    """What the card's signatures are worth, in words."""
+    from parley_cli.render import clean
+
+    found = entry.signature
+    key = clean(found.key_id, 120)
+    return {
+        "verified": f"verified: by {clean(found.signer, 120)}, key {key}",
+        "invalid": f"INVALID: the card is not what key {key} of {clean(found.signer, 120)} signed",
+        "untrusted": f"untrusted: by key {key}, which the registry does not know",
+        "none": "none",
+    }[found.state]
+
+
+def _trail_table(lines: "list[Audited]") -> None:
+    from datetime import datetime
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from parley_cli.render import clean, console
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("when", "who", "from", "what", "agent", "version", "", ""):
+        table.add_column(column)
+    for line in lines:
+        when = datetime.fromtimestamp(line.at).strftime("%Y-%m-%d %H:%M:%S")
+        change = f"{line.before[:40]} → {line.after[:40]}" if line.before or line.after else ""
+        cells = (when, line.actor or "local", line.remote, line.action)
+        about = (f"{line.namespace}/{line.name}", line.version, change, line.detail)
+        table.add_row(*(Text(clean(cell, 120)) for cell in (*cells, *about)))
+    console().print(table)
 
 
 def _table(entries: "list[Entry]", notes: list[str]) -> None:

@@ -37,6 +37,30 @@ def registry(
             help="Private networks that cards may be fetched from.",
         ),
     ] = None,
+    trusted_keys: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_TRUSTED_KEYS",
+            metavar="[SIGNER=]URL|FILE,…",
+            help="Public keys whose signatures of cards count. Default: nobody's",
+        ),
+    ] = None,
+    require_signature: Annotated[
+        bool,
+        typer.Option(
+            "--require-signature",
+            envvar="PARLEY_REGISTRY_REQUIRE_SIGNATURE",
+            help="Take only cards signed by one of them.",
+        ),
+    ] = False,
+    grants: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_GRANTS",
+            metavar="SUBJECT=RIGHT …,…",
+            help="Rights of tokens that name none. Default: *=*/* (whoever has a token may take free names)",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option(envvar="PARLEY_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -47,6 +71,15 @@ def registry(
     """
     from parley_registry.__main__ import main
 
-    given = {"--listen": listen, "--store": store, "--ttl": ttl, "--allow": allow, "--log-level": log_level}
+    given = {
+        "--listen": listen,
+        "--store": store,
+        "--ttl": ttl,
+        "--allow": allow,
+        "--log-level": log_level,
+        "--trusted-keys": trusted_keys,
+        "--grants": grants,
+    }
     words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    words += ["--require-signature"] if require_signature else []
     raise typer.Exit(main(words))
