@@ -1,6 +1,6 @@
 """The bus port: wake-ups for readers of task logs. It may lose, repeat, reorder or coalesce; the store makes up for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,11 +18,16 @@ class Wake:
     task: pb.Task | None = None
 
 
+Take = Callable[[Wake], float]
+"""Is offered a wake-up as it comes; returns 0 to leave it, or else after how many more seconds there is silence."""
+
+
 class Subscription(Protocol):
     """One reader's ear. Holds a bounded number of events; beyond it only "look in the store"."""
 
-    async def next(self, timeout: float) -> Wake | None:
-        """What was heard since the last call, or None after `timeout` seconds of silence."""
+    async def next(self, timeout: float, take: Take | None = None) -> Wake | None:
+        """What was heard since the last call, or None after `timeout` seconds of silence. What `take` takes of it while
+        this waits is not given out."""
 
     def close(self) -> None:
         """Stop listening."""

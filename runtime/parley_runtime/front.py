@@ -19,7 +19,7 @@ from parley_runtime.bus import Bus, Subscription
 from parley_runtime.dispatch import Call, pack
 from parley_runtime.payloads import Payloads
 from parley_runtime.queue import Queue
-from parley_runtime.reader import Batch, Reader, snapshot_event
+from parley_runtime.reader import Outlet, Reader, snapshot_event
 from parley_runtime.store import (
     ERROR,
     INTERRUPTED,
@@ -33,7 +33,7 @@ from parley_runtime.store import (
     TaskFilter,
     UnknownTask,
 )
-from parley_runtime.streams import nothing, opened, parsed, reply, resumed
+from parley_runtime.streams import Stream, nothing, opened, parsed, reply, resumed
 from parley_runtime.task import fold
 
 
@@ -108,10 +108,11 @@ class Front(RequestHandler):
         head = None
         if accepted.duplicate and (known := await self._store.load(accepted.task_id)) is not None:
             start, head = resumed(known, start)
+        outlet = Outlet()
         batches = self._reader.follow(
-            accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh, head=head
+            accepted.task_id, start, work=accepted.number, ear=ear, fresh=fresh, head=head, outlet=outlet
         )
-        return await opened(batches, ear, params.configuration)
+        return Stream(await opened(batches, ear, params.configuration), outlet)
 
     async def on_message_send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext
@@ -220,7 +221,9 @@ class Front(RequestHandler):
             if stored.state in TERMINAL and after == stored.generation:
                 ear.close()
                 return nothing()
-            return await opened(self._reader.follow(params.id, start, ear=ear, head=head), ear, None, wait=0)
+            outlet = Outlet()
+            batches = self._reader.follow(params.id, start, ear=ear, head=head, outlet=outlet)
+            return Stream(await opened(batches, ear, None, wait=0), outlet)
         if stored.state in TERMINAL:
             state = pb.TaskState.Name(stored.state)
             raise a2a.UnsupportedOperationError(
@@ -235,12 +238,12 @@ class Front(RequestHandler):
         async for event in parsed(stream):
             yield event
 
-    def _from_now(
-        self, stored: StoredTask, params: pb.SendMessageRequest | None, *, work: int
-    ) -> AsyncGenerator[Batch, None]:
+    def _from_now(self, stored: StoredTask, params: pb.SendMessageRequest | None, *, work: int) -> Stream:
         head = snapshot_event(stored, params.configuration if params is not None else None)
-        ear = self._reader.listen(stored.task_id, stored.context_id)
-        return self._reader.follow(stored.task_id, stored.generation, ear=ear, work=work, head=head)
+        ear, outlet = self._reader.listen(stored.task_id, stored.context_id), Outlet()
+        start = stored.generation
+        batches = self._reader.follow(stored.task_id, start, ear=ear, work=work, head=head, outlet=outlet)
+        return Stream(batches, outlet)
 
     async def _visible(self, task_id: str, owner: str | None) -> StoredTask:
         stored = await self._store.load(task_id, owner)

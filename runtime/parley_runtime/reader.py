@@ -27,6 +27,8 @@ _LOOK_AGAIN = (1.0, 2.0, 4.0, 8.0, 15.0)
 _PARKING = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Waits between an interrupted event and the check whether its execution has let go."""
 
+_TURNS = ENDED | INTERRUPTED
+"""States after which there is more to do for a reader than to pass events on."""
 _PAGE = 1000
 """Events read from the store at once."""
 _PATIENCE = 30.0
@@ -44,6 +46,38 @@ class Batch(list[LoggedEvent]):
     def __init__(self, events: Iterable[LoggedEvent], task: pb.Task | None = None) -> None:
         super().__init__(events)
         self.task = task
+
+
+class Outlet:
+    """Where a stream can be written to without waiting, while it can; `write` says whether it was."""
+
+    __slots__ = ("write",)
+
+    def __init__(self) -> None:
+        self.write: Callable[[Sequence[LoggedEvent]], bool] | None = None
+
+
+class _Place:
+    """How far a reader is. What is heard while it waits, and simply follows, goes straight to the outlet: a crowd of
+    streams is served without waking a task for each."""
+
+    __slots__ = ("_outlet", "last")
+
+    def __init__(self, last: int, outlet: Outlet | None) -> None:
+        self.last = last
+        self._outlet = outlet
+
+    def take(self, wake: Wake) -> float:
+        events = wake.events
+        if self._outlet is None or self._outlet.write is None or not 0 < len(events) < _PAGE:
+            return 0.0
+        final = events[-1]
+        follows = events[0].generation == self.last + 1 and final.generation == self.last + len(events)
+        if not follows or final.state in _TURNS or not self._outlet.write(events):
+            return 0.0
+        self.last = final.generation
+        metrics.STREAM_LAG.observe(max(0.0, time.time() - final.at))
+        return _LOOK_AGAIN[0]
 
 
 class Reader:
@@ -68,6 +102,7 @@ class Reader:
         work: int = 0,
         fresh: bool = False,
         head: LoggedEvent | None = None,
+        outlet: Outlet | None = None,
     ) -> AsyncGenerator[Batch, None]:
         """The events after generation `after`, in order, without gap or repeat, as they are committed.
 
@@ -75,9 +110,9 @@ class Reader:
         no work on it is left. With `work` (the reader waits for that entry) also when no work is left for any other
         reason: the executor returned without ending the task. `fresh`: the log is known to hold nothing yet, so
         the store is not asked first. `head` is given out before everything else. Where the log that is still to be read
-        has been compacted meanwhile, the Task comes in its place.
+        has been compacted meanwhile, the Task comes in its place. What the `outlet` takes is not given out.
         """
-        last, wait = after, 0
+        place, wait = _Place(after, outlet), 0
         interrupted = False
         try:
             if head is not None:
@@ -87,17 +122,17 @@ class Reader:
                 del out
                 if ended:
                     return
-            batch = Wake() if fresh else Wake(await self._ask(task_id, last))
+            batch = Wake() if fresh else Wake(await self._ask(task_id, after))
             while True:
-                new, gap = _in_order(batch.events, last)
+                new, gap = _in_order(batch.events, place.last)
                 if gap:
-                    new, batch = list(await self._events(task_id, last)), Wake()
-                    if not new or new[0].generation > last + 1:
-                        new = await self._in_place_of(task_id, last)
+                    new, batch = list(await self._events(task_id, place.last)), Wake()
+                    if not new or new[0].generation > place.last + 1:
+                        new = await self._in_place_of(task_id, place.last)
                 if new:
                     out = Batch(new, batch.task if _same_end(batch.events, new) else None)
                     metrics.STREAM_LAG.observe(max(0.0, time.time() - new[-1].at))
-                    last, wait = new[-1].generation, 0
+                    place.last, wait = new[-1].generation, 0
                     ended = new[-1].state in ENDED
                     interrupted = new[-1].state in INTERRUPTED and new[-1].work >= work
                     del new, batch  # what waits for long holds nothing it has passed on
@@ -107,25 +142,27 @@ class Reader:
                     if ended:
                         return
                     if full:  # the log may go on behind it, and nobody need say so
-                        batch = Wake(await self._events(task_id, last))
+                        batch = Wake(await self._events(task_id, place.last))
                         continue
                 steps = _PARKING if interrupted else _LOOK_AGAIN
-                timeout = steps[min(wait, len(steps) - 1)]
-                wake = await ear.next(timeout)
+                timeout, before = steps[min(wait, len(steps) - 1)], place.last
+                wake = await ear.next(timeout, None if interrupted else place.take)
+                if place.last > before:
+                    wait = 0
                 if wake is not None and wake.events:
                     batch = wake
                     del wake
                     continue
-                batch = Wake(await self._events(task_id, last))
+                batch = Wake(await self._events(task_id, place.last))
                 if not batch.events:
                     wait += 1
                     if interrupted or work or wait == len(_LOOK_AGAIN):
                         stored = await _patiently(lambda: self._store.load(task_id))
                         if stored is None:
                             return
-                        if stored.log_from > last + 1:
+                        if stored.log_from > place.last + 1:
                             batch = Wake([snapshot_event(stored)])
-                        elif stored.generation <= last and (
+                        elif stored.generation <= place.last and (
                             stored.state in ENDED or ((interrupted or work) and not stored.busy)
                         ):
                             return

@@ -1,7 +1,7 @@
 """Streams between the reader and the doors: how one opens, what its first event is, and protocol objects from JSON."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 
 import orjson
 from a2a.server.events import Event
@@ -11,7 +11,7 @@ from a2a.utils.task import apply_history_length
 from google.protobuf.json_format import ParseDict
 
 from parley_runtime.bus import Subscription
-from parley_runtime.reader import Batch, snapshot_event
+from parley_runtime.reader import Batch, Outlet, snapshot_event
 from parley_runtime.store import ERROR, LoggedEvent, StoredTask
 from parley_runtime.wire import task_json
 
@@ -27,12 +27,33 @@ def resumed(stored: StoredTask, after: int) -> tuple[int, LoggedEvent | None]:
     return stored.generation, snapshot_event(stored)
 
 
+class Stream:
+    """Batches of events, and the outlet to which whoever sends them on may have them written directly."""
+
+    __slots__ = ("_batches", "outlet")
+
+    def __init__(self, batches: AsyncGenerator[Sequence[LoggedEvent], None], outlet: Outlet) -> None:
+        self._batches = batches
+        self.outlet = outlet
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    def __anext__(self) -> Awaitable[Sequence[LoggedEvent]]:
+        return self._batches.__anext__()
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        self.outlet.write = None
+        await self._batches.aclose()
+
+
 async def opened(
     batches: AsyncGenerator[Batch, None],
     ear: Subscription,
     config: pb.SendMessageConfiguration | None,
     wait: float = _FIRST_EVENT,
-) -> AsyncIterator[Sequence[LoggedEvent]]:
+) -> AsyncGenerator[Sequence[LoggedEvent], None]:
     """The stream, once its first events are there or `wait` has passed; an error recorded first is raised here."""
     first: asyncio.Task[Batch] = asyncio.ensure_future(anext(batches))  # type: ignore[arg-type]
     try:
@@ -96,7 +117,7 @@ async def parsed(stream: AsyncIterator[Sequence[LoggedEvent]]) -> AsyncGenerator
                 response = ParseDict(orjson.loads(event.body), pb.StreamResponse())
                 yield getattr(response, response.WhichOneof("payload") or "task")
     finally:
-        if isinstance(stream, AsyncGenerator):
+        if isinstance(stream, AsyncGenerator | Stream):
             await stream.aclose()
 
 

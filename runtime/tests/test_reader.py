@@ -2,14 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from parley_runtime.bus import Wake
 from parley_runtime.buses.sqlite import SqliteBus
-from parley_runtime.reader import Reader
+from parley_runtime.reader import Outlet, Reader
 from parley_runtime.store import (
     Append,
     LoggedEvent,
@@ -42,18 +43,27 @@ async def log(store: SqliteStore, work: Work, first: int, *states: int) -> list[
     return list((await store.append(Append("t", work.epoch, 1, first, events, ends=done))).events)
 
 
+@pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("seed", range(20))
 async def test_repeats_losses_and_reorderings_of_the_bus_never_reach_a_reader(
-    store: SqliteStore, seed: int
+    store: SqliteStore, seed: int, direct: bool
 ) -> None:
     chance = random.Random(seed)
     bus = SqliteBus(store)
     work = await running(store)
     seen: list[int] = []
+    outlet = Outlet()
+
+    def write(events: Sequence[LoggedEvent]) -> bool:
+        room = chance.random() < 0.8
+        seen.extend(e.generation for e in events if room)
+        return room
 
     async def read() -> None:
-        async for batch in Reader(store, bus).follow("t", 0, ear=bus.subscribe("t", "c"), work=1):
+        ear = bus.subscribe("t", "c")
+        async for batch in Reader(store, bus).follow("t", 0, ear=ear, work=1, outlet=outlet):
             seen.extend(e.generation for e in batch)
+            outlet.write = write if direct else None
 
     reading = asyncio.create_task(read())
     logged: list[LoggedEvent] = []
@@ -71,6 +81,43 @@ async def test_repeats_losses_and_reorderings_of_the_bus_never_reach_a_reader(
     bus.publish("t", "c", Wake(logged[-1:]))
     await asyncio.wait_for(reading, 5)
     assert seen == list(range(1, 31))
+
+
+async def test_what_simply_follows_goes_straight_to_the_outlet_and_wakes_nobody(store: SqliteStore) -> None:
+    bus, outlet, written = SqliteBus(store), Outlet(), list[int]()
+    work = await running(store)
+    batches = Reader(store, bus).follow("t", 0, ear=bus.subscribe("t", "c"), work=1, outlet=outlet)
+    bus.publish("t", "c", Wake(await log(store, work, 1, 2)))
+    assert [e.generation for e in await anext(batches)] == [1]
+    outlet.write = lambda events: not written.extend(e.generation for e in events)
+    following = asyncio.ensure_future(anext(batches))
+    await asyncio.sleep(0)
+    for n in range(2, 5):
+        bus.publish("t", "c", Wake(await log(store, work, n, 2)))
+        assert written == list(range(2, n + 1))
+    assert not following.done()
+    bus.publish("t", "c", Wake(await log(store, work, 5, 3)))  # the end is the reader's business
+    assert [e.generation for e in await following] == [5]
+    assert [batch async for batch in batches] == []
+
+
+async def test_an_outlet_that_has_taken_something_is_followed_by_a_look_a_second_later(
+    store: SqliteStore,
+) -> None:
+    bus, outlet, written = SqliteBus(store), Outlet(), list[int]()
+    work = await running(store)
+    batches = Reader(store, bus).follow("t", 0, ear=bus.subscribe("t", "c"), outlet=outlet)
+    bus.publish("t", "c", Wake(await log(store, work, 1, 2)))
+    await anext(batches)
+    outlet.write = lambda events: not written.extend(e.generation for e in events)
+    following = asyncio.ensure_future(anext(batches))
+    await asyncio.sleep(0.5)
+    bus.publish("t", "c", Wake(await log(store, work, 2, 2)))
+    await log(store, work, 3, 2)  # of which the bus says nothing
+    told = time.monotonic()
+    assert [e.generation for e in await asyncio.wait_for(following, 5)] == [3]
+    assert (written, time.monotonic() - told > 0.7) == ([2], True)
+    await batches.aclose()
 
 
 async def test_a_reader_goes_on_although_the_bus_says_nothing(store: SqliteStore) -> None:

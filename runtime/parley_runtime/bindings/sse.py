@@ -57,10 +57,15 @@ def _forget(scope: Scope) -> None:
     scope.update(kept)
 
 
+class _Flow(Protocol):
+    write_paused: bool
+
+
 class _Exchange(Protocol):
     """uvicorn's own object for a request and its response, whose methods `receive` and `send` are."""
 
     disconnected: bool
+    flow: _Flow
 
 
 def _exchange(receive: Receive) -> _Exchange | None:
@@ -69,10 +74,13 @@ def _exchange(receive: Receive) -> _Exchange | None:
 
 
 class _Stream:
-    __slots__ = ("beating", "busy", "exchange", "gone", "last", "leaving", "send", "task")
+    __slots__ = ("beating", "busy", "exchange", "framing", "gone", "last", "leaving", "send", "task")
 
-    def __init__(self, receive: Receive, send: Send, task: "asyncio.Task[None]", now: float) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, framing: Framing, task: "asyncio.Task[None]", now: float
+    ) -> None:
         self.send = send
+        self.framing = framing
         self.task = task
         self.last = now
         self.busy = self.gone = False
@@ -94,6 +102,27 @@ class _Stream:
         self.busy = True
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
         self.busy = False
+
+    @property
+    def direct(self) -> bool:
+        """Whether what is sent goes to uvicorn itself, which makes nobody wait while its connection is not full."""
+        return self.exchange is not None and getattr(self.send, "__self__", None) is self.exchange
+
+    def put(self, batch: Sequence[LoggedEvent]) -> bool:
+        """Write a batch now, unless that might have to wait; whether it was written."""
+        exchange = self.exchange
+        if exchange is None or exchange.disconnected or exchange.flow.write_paused or self.busy or self.gone:
+            return False
+        body = frames(self.framing, batch)
+        sending = self.send({"type": "http.response.body", "body": body, "more_body": True})
+        try:
+            sending.send(None)  # type: ignore[attr-defined]
+        except StopIteration:
+            self.last = self.task.get_loop().time()
+            return True
+        except RuntimeError:  # closed a moment ago, as the stream's own task is about to find out
+            return False
+        raise AssertionError("uvicorn waits although its connection is not full")
 
     async def leave(self, receive: Receive) -> None:
         """Wait for the client to go, then end the stream."""
@@ -127,7 +156,8 @@ class EventStreams:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
-        stream = _Stream(receive, send, task, loop.time())
+        stream = _Stream(receive, send, framing, task, loop.time())
+        outlet = getattr(batches, "outlet", None) if stream.direct else None
         self._open.add(stream)
         if self._tending is None:
             self._tending = loop.create_task(self._tend(), name="event-streams-keep-alive")
@@ -138,6 +168,10 @@ class EventStreams:
                 if batch:
                     await stream.write(frames(framing, batch))
                     stream.last = loop.time()
+                    if outlet is not None:
+                        outlet.write = (
+                            stream.put
+                        )  # from the second batch on: the first may be another's business
                 del batch  # while the stream is idle nothing holds on to what it sent
         except asyncio.CancelledError:
             if not stream.gone or task.uncancel():

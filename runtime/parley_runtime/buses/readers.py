@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from parley_runtime.bus import Wake
+from parley_runtime.bus import Take, Wake
 from parley_runtime.store import LoggedEvent
 
 _HELD, _HELD_BYTES = 256, 1 << 20
@@ -51,7 +51,18 @@ class Readers:
 class Ear:
     """See parley_runtime.bus.Subscription."""
 
-    __slots__ = ("_bytes", "_due", "_held", "_lost", "_readers", "_task", "_task_id", "_timer", "_waiter")
+    __slots__ = (
+        "_bytes",
+        "_due",
+        "_held",
+        "_lost",
+        "_readers",
+        "_take",
+        "_task",
+        "_task_id",
+        "_timer",
+        "_waiter",
+    )
 
     def __init__(self, readers: Readers, task_id: str) -> None:
         self._readers = readers
@@ -61,11 +72,16 @@ class Ear:
         self._task = Wake().task
         self._lost = False
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Take | None = None
         # A timer is left to ring and wound up again then, if it was too early: setting one for each event costs more.
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
     def hear(self, wake: Wake) -> None:
+        waiter = self._waiter
+        if self._take is not None and waiter is not None and not waiter.done() and (more := self._take(wake)):
+            self._wait(more, waiter.get_loop())
+            return
         if not self._lost:
             self._held.extend(wake.events)
             self._bytes += sum([len(event.body) for event in wake.events])
@@ -73,20 +89,18 @@ class Ear:
         many = len(self._held) > _HELD or (self._bytes > _HELD_BYTES and len(self._held) > 1)
         if many or not wake.events:
             self._held, self._bytes, self._task, self._lost = [], 0, None, True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
-    async def next(self, timeout: float) -> Wake | None:
+    async def next(self, timeout: float, take: Take | None = None) -> Wake | None:
         if not self._held and not self._lost:
             loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            self._due = loop.time() + timeout
-            if self._timer is None or self._timer.when() > self._due:
-                self._wind(loop)
+            self._waiter, self._take = loop.create_future(), take
+            self._wait(timeout, loop)
             try:
                 await self._waiter
             finally:
-                self._waiter = None
+                self._waiter = self._take = None
             if not self._held and not self._lost:
                 return None
         wake = Wake() if self._lost else Wake(self._held, self._task)
@@ -98,6 +112,11 @@ class Ear:
             self._timer.cancel()
             self._timer = None
         self._readers.drop(self._task_id, self)
+
+    def _wait(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._due = loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._due:
+            self._wind(loop)
 
     def _wind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from parley_core.errors import ParleyError
-from parley_runtime.bus import Bus, Wake
+from parley_runtime.bus import Bus, Take, Wake
 from parley_runtime.buses import session_message
 from parley_runtime.buses.lanes import Item, Lanes, joined
 from parley_runtime.buses.readers import Ear
@@ -299,8 +299,8 @@ class _Subscription:
         self._task_id = task_id
         self._lite = lite
 
-    async def next(self, timeout: float) -> Wake | None:
-        return await self._ear.next(timeout)
+    async def next(self, timeout: float, take: Take | None = None) -> Wake | None:
+        return await self._ear.next(timeout, take)
 
     def close(self) -> None:
         self._bus.drop(self._ear, self._task_id, self._lite)

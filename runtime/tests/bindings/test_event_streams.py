@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -10,7 +10,9 @@ import pytest
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import TaskNotFoundError
 
+from parley_runtime.reader import Outlet
 from parley_runtime.store import LoggedEvent
+from parley_runtime.streams import Stream
 
 REQUESTS = {
     "jsonrpc": (
@@ -198,3 +200,58 @@ async def test_an_app_works_in_a_server_that_is_not_uvicorn(build: Callable[...,
     await build(Front())(scope, receive, send)
     assert [m["type"] for m in sent] == ["http.response.start", "http.response.body", "http.response.body"]
     assert sent[-1]["more_body"] is False
+
+
+class Piped:
+    """A stream that begins with one event and goes on through its outlet."""
+
+    def __init__(self, served: Any) -> None:
+        self.outlet = Outlet()
+        self.ending = asyncio.Event()
+        served.front._play = lambda: Stream(self._events(), self.outlet)
+
+    async def _events(self) -> AsyncGenerator[Sequence[LoggedEvent], None]:
+        yield [logged(1)]
+        await self.ending.wait()
+        yield [logged(9)]
+
+    async def write(self, events: Sequence[LoggedEvent]) -> bool:
+        await until(lambda: self.outlet.write is not None)
+        assert self.outlet.write is not None
+        return self.outlet.write(events)
+
+
+async def test_what_is_written_to_the_outlet_stands_between_what_comes_before_and_after(
+    served: Any, opened: Callable[..., Any]
+) -> None:
+    piped = Piped(served)
+    async with opened() as response:
+        assert await piped.write([logged(2), logged(3)])
+        assert await piped.write([logged(4)])
+        piped.ending.set()
+        events = parsed((await response.aread()).decode())
+    assert [int(e["id"]) for e in events] == [1, 2, 3, 4, 9]
+    assert piped.outlet.write is None
+
+
+async def test_a_client_that_does_not_read_fills_no_memory_through_the_outlet(
+    served: Any, opened: Callable[..., Any]
+) -> None:
+    piped = Piped(served)
+    async with opened():
+        taken = 0
+        while await piped.write([logged(2, "x" * 100_000)]):
+            taken += 1
+            assert taken < 500, "it takes whatever comes"
+
+
+async def test_an_outlet_takes_nothing_once_its_client_has_gone(
+    served: Any, opened: Callable[..., Any]
+) -> None:
+    piped = Piped(served)
+    async with opened():
+        assert await piped.write([logged(2)])
+        write = piped.outlet.write
+    await until(lambda: served.app.open_streams == 0)
+    assert write is not None
+    assert not write([logged(3)])
