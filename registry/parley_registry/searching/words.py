@@ -9,8 +9,8 @@ from unicodedata import normalize
 from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
 _LONGEST = 64
-"""Letters of a word; what is longer is no word that anybody looks for."""
-_ASCII = re.compile("[a-z0-9]+")
+"""Letters of a word; what is longer is cut into pieces."""
+_ASCII = re.compile(f"[a-z0-9]{{1,{_LONGEST}}}")
 _CJK = re.compile(
     "([\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
     "\U00020000-\U0003fffd]+)"
@@ -44,7 +44,7 @@ class Lexicon(dict[str, str]):
     def words(self, text: str) -> list[str]:
         """The words of a card's text in order, which the lexicon knows from now on. A run of Chinese, Japanese or Korean
         gives each character and each pair of neighbours."""
-        return [self[form] for form in _forms(text, for_index=True)]
+        return list(map(self.__getitem__, _forms(text, for_index=True)))
 
 
 def typed(text: str) -> list[Typed]:
@@ -88,10 +88,9 @@ def _stem(form: str) -> str:
 
 def _forms(text: str, *, for_index: bool) -> list[str]:
     if text.isascii():
-        found = _ASCII.findall(text.lower())
-    else:
-        found = list(_of_any_script(normalize("NFKC", text), for_index))
-    return [form for form in found if len(form) <= _LONGEST]
+        return _ASCII.findall(text.lower())
+    found = _of_any_script(normalize("NFKC", text), for_index)
+    return [form[at : at + _LONGEST] for form in found for at in range(0, len(form), _LONGEST)]
 
 
 def _of_any_script(text: str, for_index: bool) -> Iterator[str]:
