@@ -21,6 +21,9 @@ PAGES = {
     "card": "/agents/public/coder/1.1.0/card",
     "compare": "/agents/public/coder/compare",
     "try": "/agents/public/full/1.0.0/try",
+    "history": "/agents/public/coder/history",
+    "prompts": "/prompts",
+    "prompt": "/prompts/public/planner-system",
     "missing": "/agents/public/nobody",
 }
 
@@ -171,6 +174,21 @@ def test_what_a_hostile_card_says_is_text(visitor: Visitor) -> None:
     page.goto("/")
     page.get_by_label("Search agents").press_sequentially("alert", delay=20)
     expect(page.locator("#count")).to_contain_text("for “alert”")
+
+
+def test_a_prompts_versions_and_labels_are_seen_and_its_text_is_text(visitor: Visitor) -> None:
+    page = visitor.visit("/prompts?text=planner")
+    page.get_by_role("link", name="planner-system").click()
+    expect(page.locator("pre")).to_contain_text("<b>Be brief.</b>")
+    expect(page.locator(".facts")).to_contain_text("production")
+    page.get_by_role("link", name="1.0.0").click()
+    expect(page.locator("pre")).to_have_text("Plan for {{repo}}.")
+
+
+def test_an_agents_history_says_what_became_of_it(visitor: Visitor) -> None:
+    page = visitor.visit("/agents/public/coder/1.0.0")
+    page.get_by_role("link", name="History").click()
+    expect(page.locator(".trail li")).to_contain_text(["1.1.0", "1.0.0"])
 
 
 def test_without_javascript_it_can_be_browsed_all_the_same(visitor: Visitor) -> None:

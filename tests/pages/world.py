@@ -92,6 +92,20 @@ def world(home: Path) -> Iterator[World]:
         made = World(registry.url)
         for card, instance in cards():
             made.publish(card, instance)
+        for version, template in (
+            ("1.0.0", "Plan for {{repo}}."),
+            ("1.1.0", "Plan for {{repo}}.\n<b>Be brief.</b>"),
+        ):
+            prompt = {
+                "name": "planner-system",
+                "version": version,
+                "template": template,
+                "labels": ["production"],
+            }
+            told = prompt | {"variables": [{"name": "repo", "description": "Where"}]}
+            httpx.post(
+                f"{registry.url}/v1/prompts", json=told, timeout=30, trust_env=False
+            ).raise_for_status()
         settings = {"store": f"sqlite:///{home}/full.db", "registry": registry.url}
         with running([start(home, {"full": settings})]):
             yield made

@@ -23,7 +23,7 @@ Version = Annotated[str, Path(min_length=1, max_length=MAX_VERSION)]
 _COMPARED = 4
 """Versions that are shown side by side."""
 _LISTED = 100
-"""Versions that are listed."""
+"""Versions, and lines of the history, that are listed."""
 _SKILLS = 60
 """Skills that are shown in full."""
 
@@ -52,6 +52,15 @@ def agent_pages(catalogue: Catalogue) -> APIRouter:
             versions=[_line(one) for one in versions[:_LISTED]],
             most=_COMPARED,
         )
+
+    @router.get("/history", name="page-history")
+    async def history(
+        namespace: Namespace, name: Name, before: Annotated[int, Query(ge=0, le=2**62)] = 0
+    ) -> Response:
+        entry = await catalogue.get(Agent(namespace, name), None)
+        lines = await catalogue.warden.trail(namespace, name, "", "", before or None, _LISTED)
+        older = lines[-1].seq if len(lines) == _LISTED else 0
+        return page("history.html", entry=entry_json(entry), lines=lines, older=older)
 
     @router.get("/{version}", name="page-version")
     async def version(request: Request, namespace: Namespace, name: Name, version: Version) -> Response:

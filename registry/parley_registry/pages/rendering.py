@@ -41,6 +41,10 @@ def path_of(namespace: str, name: str, *rest: str) -> str:
     return "/" + "/".join(quote(part, safe="") for part in ("agents", namespace, name, *rest))
 
 
+def _path(text: str) -> str:
+    return quote(text, safe="")
+
+
 def anchor(key: Sequence[str]) -> str:
     """An id for what these words name within a page, the same in each rendering, so that focus stays where it is."""
     return "e" + hashlib.blake2b("\0".join(key).encode(), digest_size=6).hexdigest()
@@ -85,7 +89,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"ago": ago, "iso": iso, "pretty": pretty, "web_link": web_link}
+    made.filters |= {"ago": ago, "iso": iso, "pretty": pretty, "web_link": web_link, "path": _path}
     made.globals |= {"path_of": path_of, "anchor": anchor, "static": versioned, "signed_in": signed_in.get}
     return made
 

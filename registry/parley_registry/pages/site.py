@@ -8,6 +8,7 @@ from parley_registry.catalogue import Catalogue
 from parley_registry.pages.agent import agent_pages
 from parley_registry.pages.door import PageDoor
 from parley_registry.pages.listing import listing
+from parley_registry.pages.prompting import prompt_pages
 from parley_registry.pages.trying import Trying
 from parley_registry.settings import LOOPBACK, RegistrySettings
 
@@ -19,6 +20,7 @@ def install(
     which looks at the Host header."""
     app.include_router(listing(catalogue))
     app.include_router(agent_pages(catalogue))
+    app.include_router(prompt_pages(catalogue.prompts))
     allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
     app.include_router(Trying(catalogue, allow).router)
     app.add_middleware(PageDoor, authenticator=authenticator)
