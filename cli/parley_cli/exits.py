@@ -27,9 +27,26 @@ MEANINGS: Mapping[int, str] = {
 def code_of(error: ParleyError) -> int:
     """The exit code for an error that ends a command."""
     from parley_agents.orchestrator.errors import TaskGone
-    from parley_registry.errors import BadRequest, UnknownAgent
+    from parley_registry.errors import (
+        BadRequest,
+        McpRejected,
+        NotRendered,
+        PromptRejected,
+        UnknownAgent,
+        UnknownMcpServer,
+        UnknownPrompt,
+    )
 
-    misused = isinstance(error, (ConfigurationError, TaskGone, BadRequest, UnknownAgent))
+    wrong = (
+        ConfigurationError,
+        TaskGone,
+        BadRequest,
+        UnknownAgent,
+        PromptRejected,
+        UnknownPrompt,
+        NotRendered,
+    )
+    misused = isinstance(error, (*wrong, McpRejected, UnknownMcpServer))
     return MISUSED if misused or getattr(error, "misuse", False) else NOT_DONE
 
 

@@ -78,3 +78,9 @@ def test_fronts_and_workers_go_as_the_cluster_page_says(folder: Path, postgres_d
 def test_giving_the_team_a_job_goes_as_the_tutorial_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "tutorial-team.md", folder, seconds=560)
     assert litter(folder) == set()
+
+
+@pytest.mark.timeout(200)
+def test_prompts_go_as_their_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "prompts.md", folder, seconds=180)
+    assert litter(folder) == set()
