@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotLetIn, TaskGone
-from parley_cli.access import Access, Token
+from parley_cli.access import Access
 from parley_cli.render import clean, duration
 from parley_cli.story import state_name
+from parley_core.bearer import Bearer
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -74,7 +75,7 @@ async def read(agent: str, base: str, task_id: str, access: Access) -> Traced:
 
 
 class _Reading:
-    def __init__(self, http: httpx.AsyncClient, base: str, token: Token | None) -> None:
+    def __init__(self, http: httpx.AsyncClient, base: str, token: Bearer | None) -> None:
         self._http = http
         self._base = base
         self._token = token

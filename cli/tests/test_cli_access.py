@@ -11,7 +11,8 @@ from cli_processes import EXAMPLES, hosted, parley, registry
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from parley_cli.access import Access, Token
+from parley_cli.access import Access
+from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
 
 ISSUER, AUDIENCE = "https://issuer.example", "parley"
@@ -76,7 +77,7 @@ def test_the_registry_is_shown_the_token_too(tmp_path: Path, token: str) -> None
 def test_a_token_in_a_file_is_read_again_when_it_is_renewed(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one")
-    token = Token(file=file)
+    token = Bearer(file=file)
     file.write_text("two\n")
     assert token.text == "two"
 
@@ -91,5 +92,5 @@ def test_a_file_without_a_token_is_said_so(tmp_path: Path, content: bytes) -> No
 
 
 def test_what_shows_a_token_says_nothing_of_it_when_it_is_printed() -> None:
-    shown = Access(Token("s3cret"), "s3cret")
+    shown = Access(Bearer("s3cret"), "s3cret")
     assert "s3cret" not in f"{shown!r} {shown.token!r}"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from parley_core.bearer import Bearer
 from parley_registry.entry import Change
 from parley_registry.errors import BY_KIND, BadRequest, Fault, NotAllowed, RegistryUnavailable
 
@@ -18,12 +19,12 @@ _WATCH_SILENCE = 20.0
 class Calls:
     """What `client.RegistryClient` and its rooms for prompts and MCP servers call through."""
 
-    def __init__(self, url: str, *, token: str | None, timeout: float) -> None:
+    def __init__(self, url: str, *, token: Bearer | None, timeout: float) -> None:
         self.url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=self.url,
             timeout=timeout,
-            headers={"authorization": f"Bearer {token}"} if token else {},
+            auth=token,
             trust_env=not _is_loopback(self.url),
         )
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from a2a.types import AgentCard
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from parley_core.bearer import Bearer, bearer
 from parley_core.cardsignature import Signature
 from parley_registry.audit import Audited
 from parley_registry.calls import Calls
@@ -93,11 +94,13 @@ class RegistryClient:
     """
 
     def __init__(
-        self, url: str, *, namespace: str = PUBLIC, token: str | None = None, timeout: float = 10.0
+        self, url: str, *, namespace: str = PUBLIC, token: str | Bearer | None = None, timeout: float = 10.0
     ) -> None:
         self.url = url.rstrip("/")
         self.namespace = namespace
-        self._calls = Calls(self.url, token=token, timeout=timeout)
+        self._calls = Calls(
+            self.url, token=bearer(token) if isinstance(token, str) else token, timeout=timeout
+        )
         self.prompts = HttpPrompts(self._calls)
         self._rollouts = HttpRollouts(self._calls, namespace)
 

@@ -3,13 +3,14 @@
 import re
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
 from parley_registry.card import NAMESPACE
 from parley_registry.entry import PUBLIC
 from parley_registry.port import Registry
 
 
-def connect(url: str, *, token: str | None = None) -> Registry:
+def connect(url: str, *, token: str | Bearer | None = None) -> Registry:
     """The registry at an address; nothing is sent yet.
 
     `http://host:8420` (or https) is a registry service, `?namespace=team` the namespace meant there; with

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
 from parley_core import telemetry
+from parley_core.bearer import bearer
 from parley_core.errors import ParleyError
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
@@ -165,7 +166,7 @@ class AgentHost:
         if self.inbox is not None:
             await self.inbox.open()
         if s.registry:
-            self._registry = connect(s.registry, token=s.registry_token or None)
+            self._registry = connect(s.registry, token=bearer(s.registry_token, s.registry_token_file))
             instance = Instance(self.id, self.card.supported_interfaces[0].url)
             if self.worker is not None:
                 self.prompts.open(self._registry)

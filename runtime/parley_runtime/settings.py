@@ -70,6 +70,8 @@ class HostSettings(BaseSettings):
     (nacos://user:password@host:8848/team); empty: none."""
     registry_token: str = Field(default="", repr=False)
     """Bearer token for the registry service, or for the catalogue of a Nacos."""
+    registry_token_file: Path | None = None
+    """File with that token, read anew for each call: for tokens that are renewed, as Kubernetes' projected ones."""
 
     concurrency: int = Field(default=64, ge=1)
     """Executions at once in this process."""

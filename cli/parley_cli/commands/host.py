@@ -84,6 +84,10 @@ def host(
     registry: Annotated[
         str | None, _option("registry", "Registry to publish the agent in. Default: none", metavar="URL")
     ] = None,
+    registry_token_file: Annotated[
+        Path | None,
+        _option("registry_token_file", "File with the bearer token for the registry.", metavar="FILE"),
+    ] = None,
     public_url: Annotated[
         str | None,
         _option("public_url", "How others reach this host. Default: the listen address", metavar="URL"),

@@ -9,6 +9,7 @@ from typing import Self, Unpack
 from a2a.types import AgentCard
 from google.protobuf.json_format import MessageToDict
 
+from parley_core.bearer import Bearer
 from parley_registry.card import check_card
 from parley_registry.client import RegistryClient
 from parley_registry.criteria import Criteria
@@ -36,7 +37,9 @@ class NacosRegistry:
     reached within `timeout` seconds or fails, and NotAllowed when it does not accept user or password.
     """
 
-    def __init__(self, address: NacosAddress, *, token: str | None = None, timeout: float = 10.0) -> None:
+    def __init__(
+        self, address: NacosAddress, *, token: str | Bearer | None = None, timeout: float = 10.0
+    ) -> None:
         self.address = address
         self.namespace = address.namespace
         self._token = token
