@@ -142,6 +142,37 @@ def update_json(event: pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent) ->
     return out
 
 
+def read_plain_request(data: Json) -> pb.SendMessageRequest | None:
+    """The commonest request, a user's message of text, without the general parser; None for any other, or one that has
+    a mistake, which is for the general parser to name."""
+    message, configuration = data.get("message"), data.get("configuration", _NO_CONFIGURATION)
+    if not (data.keys() <= _PLAIN_REQUEST and isinstance(message, dict) and isinstance(configuration, dict)):
+        return None
+    parts, at_once = message.get("parts"), configuration.get("returnImmediately", False)
+    if not (
+        message.keys() <= _PLAIN_MESSAGE
+        and message.get("role") == "ROLE_USER"
+        and all(type(message.get(name, "")) is str for name in _MESSAGE_IDS)
+        and isinstance(parts, list)
+        and all(type(part) is dict and len(part) == 1 and type(part.get("text")) is str for part in parts)
+        and configuration.keys() <= _NO_CONFIGURATION.keys()
+        and type(at_once) is bool
+    ):
+        return None
+    request = pb.SendMessageRequest()
+    into = request.message
+    into.role = pb.ROLE_USER
+    into.message_id = message.get("messageId", "")
+    into.context_id = message.get("contextId", "")
+    into.task_id = message.get("taskId", "")
+    for part in parts:
+        into.parts.add(text=part["text"])
+    if "configuration" in data:
+        request.configuration.return_immediately = at_once
+        request.configuration.SetInParent()
+    return request
+
+
 def read_artifact_update(data: Json) -> pb.TaskArtifactUpdateEvent:
     """The event that `update_json` wrote; the commonest, chunks of text, without the general parser and without the
     event's own metadata, which plays no part in folding."""
@@ -167,6 +198,10 @@ def read_artifact_update(data: Json) -> pb.TaskArtifactUpdateEvent:
     return event
 
 
+_PLAIN_REQUEST = frozenset({"message", "configuration"})
+_MESSAGE_IDS = ("messageId", "contextId", "taskId")
+_PLAIN_MESSAGE = frozenset({"role", "parts", *_MESSAGE_IDS})
+_NO_CONFIGURATION = {"returnImmediately": False}
 _PLAIN_ARTIFACT = frozenset({"artifactId", "name", "description", "parts"})
 _PLAIN_PART = frozenset({"text", "filename", "mediaType"})
 _STATES = {number: name for name, number in pb.TaskState.items()}

@@ -1,11 +1,14 @@
 """The hand-written JSON is the general conversion's JSON."""
 
+from typing import Any
+
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict, ParseDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_runtime.wire import read_artifact_update, task_json, update_json
+from parley_runtime.bindings.decode import decode
+from parley_runtime.wire import read_artifact_update, read_plain_request, task_json, update_json
 
 words = st.text(max_size=6)
 json_values = st.recursive(
@@ -115,3 +118,46 @@ def test_an_artifact_update_is_written_and_read_back_the_same(event: pb.TaskArti
     assert read_artifact_update(update_json(event)) == ParseDict(
         MessageToDict(event), pb.TaskArtifactUpdateEvent()
     )
+
+
+@st.composite
+def nearly_plain_requests(draw: st.DrawFn) -> dict[str, Any]:
+    """Requests of which most are plain, and the rest wrong or richer in one place or two."""
+    message: dict[str, Any] = {
+        "messageId": draw(words),
+        "role": "ROLE_USER",
+        "parts": draw(st.lists(st.fixed_dictionaries({"text": words}), max_size=2)),
+    }
+    request: dict[str, Any] = {"message": message}
+    if draw(st.booleans()):
+        message[draw(st.sampled_from(["contextId", "taskId", "context_id"]))] = draw(words)
+    if draw(st.booleans()):
+        request["configuration"] = draw(
+            st.sampled_from(
+                [{}, {"returnImmediately": True}, {"returnImmediately": False}, {"historyLength": 1}]
+            )
+        )
+    places = [message, request, *message["parts"]]
+    for _ in range(draw(st.integers(0, 2))):
+        where = draw(st.sampled_from(places))
+        name = draw(
+            st.sampled_from(["messageId", "role", "parts", "text", "metadata", "message", "tenant", "x"])
+        )
+        where[name] = draw(json_values | st.sampled_from(["ROLE_AGENT", 1, [{"url": "u"}], [{"text": None}]]))
+    return request
+
+
+@given(nearly_plain_requests())
+@settings(max_examples=500, deadline=None)
+def test_a_plain_request_is_read_as_the_general_parser_reads_it_and_no_other_is_read(
+    request: dict[str, Any],
+) -> None:
+    read = read_plain_request(request)
+    if read is not None:
+        assert read == decode(pb.SendMessageRequest, request)
+
+
+def test_the_commonest_requests_are_plain() -> None:
+    message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "x"}], "taskId": "t"}
+    for more in ({}, {"configuration": {"returnImmediately": True}}, {"configuration": {}}):
+        assert read_plain_request({"message": message, **more}) is not None

@@ -41,7 +41,7 @@ from parley_runtime.bindings.request import (
 from parley_runtime.bindings.sse import EventStreams
 from parley_runtime.bindings.versions import V1_0, require
 from parley_runtime.metrics import REQUESTS
-from parley_runtime.wire import message_json, task_json
+from parley_runtime.wire import message_json, read_plain_request, task_json
 
 RequestId = str | int | None
 _STREAMING = frozenset({"SendStreamingMessage", "SubscribeToTask"})
@@ -158,7 +158,11 @@ class JsonRpcBinding(JsonRpcDispatcher):
             raise MethodNotFoundError(f"There is no method {call.method[:80]!r}")
         context = http_context(scope)
         require(version_of(context), V1_0)
-        params: Any = decode(kind, call.params)
+        params: Any = None
+        if kind is pb.SendMessageRequest and isinstance(call.params, dict):
+            params = read_plain_request(call.params)
+        if params is None:
+            params = decode(kind, call.params)
         context.tenant = params.tenant
         context.state["method"] = call.method
         context.state["request_id"] = call.id
