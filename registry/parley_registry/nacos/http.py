@@ -17,6 +17,8 @@ _LOGIN = "/v3/auth/user/login"
 _UNKNOWN_AGENT = (50100, 50101)
 """Nacos's codes for an agent, and for a version of an agent, that does not exist."""
 _CONFLICT = 20005
+_LOGIN_SECONDS = 60.0
+"""A login costs the server a slow hash: when hundreds come at once, the last waits for all before it."""
 
 
 def _shows_no_token(record: logging.LogRecord) -> bool:
@@ -47,10 +49,13 @@ class NacosHttp:
         self._client = httpx.AsyncClient(timeout=timeout, trust_env=False)
         self._token = ""
         self._renew_at = 0.0
-        self._logging_in = asyncio.Lock()
+        self._logging_in: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
         """Let go of the connections."""
+        if self._logging_in is not None:
+            self._logging_in.cancel()
+            await asyncio.wait([self._logging_in])
         await self._client.aclose()
 
     async def get(self, path: str, query: Mapping[str, str]) -> Any:
@@ -73,19 +78,23 @@ class NacosHttp:
         """A token that is good now, or "" if the address names no user. Raises NotAllowed, RegistryUnavailable."""
         if not self.address.user:
             return ""
-        async with self._logging_in:
-            if not self._token or time.monotonic() > self._renew_at:
-                self._token = await self._login()
-            return self._token
+        if not self._token or time.monotonic() > self._renew_at:
+            if self._logging_in is None or self._logging_in.done():
+                self._logging_in = asyncio.create_task(self._login(), name="nacos-login")
+                self._logging_in.add_done_callback(_seen)
+            async with _deadline(self._timeout, self.address):
+                await asyncio.shield(self._logging_in)
+        return self._token
 
     def forget(self, token: str) -> None:
         """Log in again before the next call: this token was refused."""
         if token == self._token:
             self._token = ""
 
-    async def _login(self) -> str:
+    async def _login(self) -> None:
+        """Goes on when who waited for it has given up: a hash that the server computes for nothing delays all others."""
         who = {"username": self.address.user, "password": self.address.password}
-        response = await self._send("POST", _LOGIN, form=who)
+        response = await self._send("POST", _LOGIN, form=who, seconds=_LOGIN_SECONDS)
         if response.status_code >= 400:  # 3.1 answers a wrong password with 500
             raise NotAllowed(
                 f"{self.address} does not take the login of {self.address.user!r} ({response.status_code}); "
@@ -99,8 +108,7 @@ class NacosHttp:
             raise BadRequest(
                 f"{self.address} answers a login in no form of Nacos; is it a Nacos server?"
             ) from None
-        self._renew_at = time.monotonic() + seconds * 0.8
-        return token
+        self._token, self._renew_at = token, time.monotonic() + seconds * 0.8
 
     async def _call(
         self,
@@ -127,14 +135,16 @@ class NacosHttp:
         query: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
         token: str = "",
+        seconds: float = 0.0,
     ) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         failure = ""
-        async with _deadline(self._timeout, self.address):
+        seconds = seconds or self._timeout
+        async with _deadline(seconds, self.address):
             for _ in self.address.servers:
                 try:
                     return await self._client.request(
-                        method, self._base + path, params=query, data=form, headers=headers
+                        method, self._base + path, params=query, data=form, headers=headers, timeout=seconds
                     )
                 except httpx.HTTPError as error:
                     failure = type(error).__name__
@@ -162,6 +172,12 @@ class NacosHttp:
         if status >= 500 or status == 429:
             raise RegistryUnavailable(f"{self.address} fails ({status}): {detail}")
         raise BadRequest(f"Nacos refuses ({status}, code {code}): {detail}")
+
+
+def _seen(login: "asyncio.Task[None]") -> None:
+    """Who waited for a login is told how it ended; when nobody does any more, nobody has to be."""
+    if not login.cancelled():
+        login.exception()
 
 
 class _deadline:
