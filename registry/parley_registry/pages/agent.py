@@ -75,6 +75,7 @@ def agent_pages(catalogue: Catalogue) -> APIRouter:
             entry=told,
             card=told["card"],
             versions=[_line(one) for one in versions[:_LISTED]],
+            rollout=(await catalogue.rollout(entry.key.agent)).versions,
             unlisted=max(0, len(versions) - _LISTED),
             most_skills=_SKILLS,
             itself=f"{path_of(namespace, name, version)}?seen={newest}",
