@@ -93,11 +93,15 @@ class Search:
         self._built.set()
 
     async def refresh(self) -> None:
-        """Take in what changed since."""
-        if self._seq == await self._record.last_change():
+        """Take in what changed until now."""
+        wanted = await self._record.last_change()
+        if self._seq >= wanted and self._index.settled:
             return
         async with self._catching_up:
-            while True:
+            # Who waited may find that others have taken in what it needs: it does not wait for what is newer still.
+            if self._seq >= wanted:
+                await self._in_thread(self._index.settle)
+            while self._seq < wanted:
                 news = await self._record.changes(self._seq, _BATCH)
                 if news.missed:
                     await self._rebuild()
@@ -224,6 +228,7 @@ class Search:
             after = page[-1].key
             gc.freeze()  # the index lives as long as the process: collections need not walk it, now or later
         await self._in_thread(fresh.commit)
+        await self._in_thread(lambda: fresh.settle(now=True))
         stale, self._index, self._seq = self._index, fresh, seq
         self._learning.set()
         await self._in_thread(stale.close)
@@ -251,6 +256,7 @@ def _put_all(index: Index, entries: Sequence[Stored]) -> None:
         if not index.holds(entry.key, fingerprint):
             index.put(entry.key, fingerprint, document(entry.namespace, orjson.loads(entry.card)))
         index.set_state(entry.key, latest=entry.latest, values=_states(entry))
+    index.settle()
 
 
 def _states(entry: Stored) -> dict[str, str]:

@@ -82,6 +82,7 @@ class Index:
         self._postings = Postings()
         self._values = Values((*FACETS, INTERFACE))
         self._free: list[int] = []
+        self._freed: list[int] = []
         self._ids: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
         self._digests: dict[int, bytes] = {}
@@ -105,7 +106,7 @@ class Index:
     def put(self, key: Key, digest: bytes, document: Document) -> None:
         """Index the card of an entry, in place of what was indexed for it. Seen by searches after `commit`."""
         self.drop(key)
-        number = self._free.pop() if self._free else len(self._ids)
+        number = self._free.pop() if self._free else len(self._ids) + len(self._freed)
         key = Key(intern(key.namespace), key.name, intern(key.version))
         self._ids[key], self._keys[number], self._digests[number] = number, key, digest
         self._order.put(key, number)
@@ -148,7 +149,12 @@ class Index:
         self._unlearnt.pop(key, None)
         if self._vectors:
             self._vectors.drop(number)
-        self._free.append(number)
+        self._freed.append(number)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the order of hits is final: that of a change may be an estimate for a second."""
+        return self._ranker.settled
 
     def commit(self) -> None:
         """Show what was put and dropped to searches."""
@@ -156,7 +162,13 @@ class Index:
         self._values.sort()
         self._order.settle()
         self._vocabulary.settle(self._postings.__contains__)
-        self._ranker.commit()
+        self.settle()
+
+    def settle(self, *, now: bool = False) -> None:
+        """Make the order of hits final, `now` or if it has been an estimate for long enough."""
+        if self._ranker.settle(now=now):
+            self._free += self._freed
+            self._freed = []
 
     def close(self) -> None:
         """Let go of the ranker's threads."""
@@ -288,8 +300,8 @@ class Index:
         ask = min(match.reach, count * match.reach // len(within) * 5 // 4 + 20)
         while True:
             if len(within) <= _FEW and ask > 4 * _FEW:
-                return self._ranker.top(match.wanted, len(within), within)
-            ranked = [one for one in self._ranker.top(match.wanted, ask) if one[1] in within]
+                return self._ranker.top(match.wanted, len(within), within, alone=True)
+            ranked = self._ranker.top(match.wanted, ask, within, alone=False)
             if len(ranked) >= count or ask >= match.reach:
                 return ranked[:MAX_RANKED]
             ask *= 4

@@ -1,9 +1,16 @@
-"""Which hit fits a text best: tantivy's BM25 over the fields of a card. Numbers of documents in, numbers and scores out."""
+"""Which hit fits a text best: tantivy's BM25 over the fields of a card. Numbers of documents in, numbers and scores out.
 
-from collections.abc import Iterable, Sequence
+Showing a change costs tantivy some ten milliseconds, however small it is. So changes that come one after another are shown
+to it together, once a second; until then, what is new is scored here, by nearly the same formula.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 
 import tantivy
+from pyroaring import BitMap
 from tantivy import Occur, Query, TextAnalyzerBuilder, Tokenizer
 
 Alternatives = Sequence[tuple[str, float]]
@@ -11,6 +18,11 @@ Alternatives = Sequence[tuple[str, float]]
 
 _FIELDS = (("name", 4.0), ("skills", 3.0), ("about", 1.0))
 _HEAP = 50_000_000
+_EVERY = 1.0
+"""Seconds between two commits while changes keep coming."""
+_MANY = 5000
+"""Changes that are committed at once."""
+_K1 = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +36,8 @@ class Wanted:
 
 
 class Ranker:
-    """Documents by number. What was put and dropped shows after `commit`."""
+    """Documents by number. What was put shows at once; what was dropped may show until `settled`: leave it out of the
+    results, and do not use its number for another before."""
 
     def __init__(self) -> None:
         schema = tantivy.SchemaBuilder()
@@ -37,7 +50,14 @@ class Ranker:
         self._index.register_tokenizer("words", TextAnalyzerBuilder(Tokenizer.whitespace()).build())
         self._writer = self._index.writer(_HEAP, 1)
         self._searcher = self._index.searcher()
-        self._dirty = False
+        self._fresh: dict[int, Sequence[Sequence[str]]] = {}
+        self._gone = 0
+        self._committed = 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether tantivy knows of all changes."""
+        return not self._fresh and not self._gone
 
     def put(self, number: int, words: Sequence[Sequence[str]], values: Iterable[int]) -> None:
         """Add a document under a number that no other has: the words of its name, of its skills, of all else; its values."""
@@ -45,40 +65,61 @@ class Ranker:
         told = tantivy.Document(name=name, skills=skills, about=about, values=" ".join(map(str, values)))
         told.add_unsigned("id", number)
         self._writer.add_document(told)
-        self._dirty = True
+        self._fresh[number] = words
 
     def drop(self, number: int) -> None:
         """Remove a document."""
         self._writer.delete_documents_by_term("id", number)
-        self._dirty = True
+        self._fresh.pop(number, None)
+        self._gone += 1
 
-    def commit(self) -> None:
-        """Show what changed."""
-        if self._dirty:
+    def settle(self, *, now: bool = False) -> bool:
+        """Let tantivy know of all changes, if it is time to, or `now`. Returns `settled`."""
+        due = now or time.monotonic() - self._committed >= _EVERY or len(self._fresh) + self._gone >= _MANY
+        if due and not self.settled:
             self._writer.commit()
             self._index.reload()
             self._searcher = self._index.searcher()
-            self._dirty = False
+            self._fresh, self._gone = {}, 0
+            self._committed = time.monotonic()
+        return self.settled
 
     def close(self) -> None:
         """Let go of the threads that merge."""
         self._writer.wait_merging_threads()
 
-    def top(self, wanted: Wanted, limit: int, among: Iterable[int] | None = None) -> list[tuple[float, int]]:
-        """(score, number) of the best `limit` documents that fit; only of those `among`, if given. Equal scores come in the
-        same order whatever the limit, until the next commit.
+    def top(self, wanted: Wanted, limit: int, within: BitMap, *, alone: bool) -> list[tuple[float, int]]:
+        """(score, number) of those documents `within` that are among the best `limit` of all that fit, or (`alone`) the
+        best `limit` of themselves. Equal scores come in the same order whatever the limit, until the next change.
         """
         query = self._query(wanted)
-        if among is not None:
-            only = Query.const_score_query(Query.term_set_query(self._schema, "id", list(among)), 0.0)
+        if alone:
+            only = Query.const_score_query(Query.term_set_query(self._schema, "id", list(within)), 0.0)
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, only)])
-        found = self._searcher.search(query, limit, count=False).hits
+        found = self._searcher.search(query, limit + self._gone, count=False).hits
         numbers = self._searcher.fast_field_values("id", [address for _, address in found])
-        return [
+        best = [
             (round(float(score), 4), number)
             for (score, _), number in zip(found, numbers, strict=True)
-            if isinstance(number, int)
+            if isinstance(number, int) and number in within
         ]
+        if not self._fresh:
+            return best
+        rarity = {word: self._rarity(word) for group in wanted.words for word, _ in group}
+        best += [(self._score(n, wanted, rarity), n) for n in self._fresh if n in within]
+        return sorted(best, key=lambda one: -one[0])
+
+    def _score(self, number: int, wanted: Wanted, rarity: Mapping[str, float]) -> float:
+        score = 0.0
+        for (_, boost), of_field in zip(_FIELDS, self._fresh[number], strict=True):
+            for word, weight in (one for group in wanted.words for one in group):
+                if times := of_field.count(word):
+                    score += boost * weight * rarity[word] * times * (_K1 + 1) / (times + _K1)
+        return round(score, 4)
+
+    def _rarity(self, word: str) -> float:
+        having = max(self._searcher.doc_freq(field, word) for field, _ in _FIELDS)
+        return log(1 + (self._searcher.num_docs - having + 0.5) / (having + 0.5))
 
     def _query(self, wanted: Wanted) -> Query:
         groups = [Query.boolean_query(self._either(group)) for group in wanted.words]
