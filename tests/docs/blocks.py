@@ -1,8 +1,8 @@
 """The manual's code blocks, and a shell that follows a page of it as a reader would.
 
 What follows the language of a fenced block says what is done with it: `run` (a command, in order, in one shell
-for the whole page), `background` (a command that a reader would give a terminal of its own), `file=NAME` (saved
-under that name), `output` (what the block before must have printed; … stands for anything). Others are only read.
+for the whole page), `with=NAME` (the same, where the test has that engine), `background` (a command that a reader
+would give a terminal of its own), `file=NAME` (saved under that name), `output` (what the block before must have printed; … stands for anything). Others are only read.
 """
 
 import os
@@ -37,7 +37,15 @@ class Block:
     @property
     def file(self) -> str:
         """The name it is saved under, or ""."""
-        return next((m.removeprefix("file=") for m in self.marks if m.startswith("file=")), "")
+        return self._named("file=")
+
+    @property
+    def engine(self) -> str:
+        """The engine without which it is not run, or ""."""
+        return self._named("with=")
+
+    def _named(self, mark: str) -> str:
+        return next((m.removeprefix(mark) for m in self.marks if m.startswith(mark)), "")
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -53,17 +61,25 @@ class Followed(AssertionError):
     """A page did not do what it says."""
 
 
-def follow(page: Path, folder: Path, *, seconds: float, settings: Mapping[str, str] | None = None) -> None:
+def follow(
+    page: Path,
+    folder: Path,
+    *,
+    seconds: float,
+    settings: Mapping[str, str] | None = None,
+    engines: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
     """Do what a page says, in `folder`, and check that what it says comes of it. Ports written in it are
-    exchanged for free ones, `settings` are what the page has the reader put into the environment, temporary folders are made in `folder`/.outputs. Raises Followed, which names the block
-    at fault; leaves no process of its group.
+    exchanged for free ones, `settings` are what the page has the reader put into the environment, and `engines` what it
+    has him add for a further engine; temporary folders are made in `folder`/.outputs. Raises Followed, which names the
+    block at fault; leaves no process of its group.
     """
     given = list(blocks(page))
     ports = {str(number): str(free_port()) for number in (9999, 9998, 9997, 8420)}
     outputs = folder / ".outputs"
     outputs.mkdir()
     script = outputs / "script.sh"
-    script.write_text(_exchanged(_script(given, outputs), ports))
+    script.write_text(_exchanged(_script(given, outputs, engines or {}), ports))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")}
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1", "COLUMNS": "200"}
     environment |= settings or {}
@@ -81,13 +97,13 @@ def follow(page: Path, folder: Path, *, seconds: float, settings: Mapping[str, s
         place = max(int(path.stem) for path in outputs.glob("*.out"))
         raise Followed(_told(page, given[place], outputs / f"{place}.out", f"exit code {code}"))
     for number, block in enumerate(given):
-        if "output" in block:
+        if "output" in block and (outputs / f"{number - 1}.out").exists():
             printed = (outputs / f"{number - 1}.out").read_text()
             if not re.fullmatch(_pattern(_exchanged(block.text, ports)), printed.strip()):
                 raise Followed(_told(page, block, outputs / f"{number - 1}.out", "printed something else"))
 
 
-def _script(given: list[Block], outputs: Path) -> str:
+def _script(given: list[Block], outputs: Path, engines: Mapping[str, Mapping[str, str]]) -> str:
     lines = ["set -euo pipefail"]
     for number, block in enumerate(given):
         output = shlex.quote(str(outputs / f"{number}.out"))
@@ -101,7 +117,9 @@ def _script(given: list[Block], outputs: Path) -> str:
             ]
         elif "run" in block and block.language == "python":
             lines.append(f"exec >{output} 2>&1\npython - <<'END OF FILE'\n{block.text}END OF FILE")
-        elif "run" in block:
+        elif "run" in block or block.engine in engines:
+            added = engines.get(block.engine, {})
+            lines += [f"export {name}={shlex.quote(value)}" for name, value in added.items()]
             lines.append(f"exec >{output} 2>&1\n{block.text}")
     return "\n".join(lines) + "\n"
 

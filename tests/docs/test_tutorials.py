@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from blocks import BIN, PROJECT, follow
 
+from engines.rocketmq import RocketMQ
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
@@ -66,9 +68,30 @@ def test_a_quota_holds_as_the_scheduling_page_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
+@pytest.mark.timeout(100)
+def test_the_registry_is_browsed_as_its_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "browsing.md", folder, seconds=80)
+    assert litter(folder) == set()
+
+
 @pytest.mark.timeout(200)
 def test_fronts_and_workers_go_as_the_cluster_page_says(folder: Path, postgres_dsn: str) -> None:
     follow(PROJECT / "docs" / "cluster.md", folder, seconds=180, settings={"PARLEY_STORE": postgres_dsn})
+    assert litter(folder) == set()
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(300)
+def test_they_go_over_to_rocketmq_as_the_cluster_page_says(
+    folder: Path, postgres_dsn: str, rocketmq: RocketMQ
+) -> None:
+    follow(
+        PROJECT / "docs" / "cluster.md",
+        folder,
+        seconds=280,
+        settings={"PARLEY_STORE": postgres_dsn},
+        engines={"rocketmq": {"PARLEY_QUEUE": rocketmq.url, "PARLEY_BUS": rocketmq.url}},
+    )
     assert litter(folder) == set()
 
 
@@ -83,4 +106,11 @@ def test_giving_the_team_a_job_goes_as_the_tutorial_says(folder: Path) -> None:
 @pytest.mark.timeout(200)
 def test_prompts_go_as_their_page_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "prompts.md", folder, seconds=180)
+    assert litter(folder) == set()
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(200)
+def test_a_host_is_found_in_nacos_as_its_page_says(folder: Path, nacos_url: str) -> None:
+    follow(PROJECT / "docs" / "nacos.md", folder, seconds=120, settings={"PARLEY_NACOS": nacos_url})
     assert litter(folder) == set()
