@@ -170,19 +170,29 @@ class Agents:
         if _is_kept(checked, await self.get(namespace, name, version)):
             return False
         async with self._locks.hold(_key(namespace, name)):
-            listed = await self.versions(namespace, name)
-            here = next((one for one in listed if _is(version)(one)), None)
-            held = await self.get(namespace, name, version) if here else None
-            if _is_kept(checked, held):
-                return False
-            if listed:
-                others = [one.called.replace("_", "+") for one in listed if not _is(version)(one)]
-                latest = here.latest if here else becomes_latest(version, filter(is_version, others))
-                await self._put(namespace, to_nacos(checked), latest=latest)
-            else:
-                await self._create(namespace, to_nacos(checked))
-            await self._seen(lambda: self._shows(namespace, checked))
-            return here is None
+            try:
+                return await self._write(namespace, checked)
+            except AlreadyThere:  # another program, or a call of ours given up, created it just now
+                await self._seen(lambda: self.versions(namespace, name))
+                return await self._write(namespace, checked)
+
+    async def _write(self, namespace: str, checked: CheckedCard) -> bool:
+        name, version = checked.card.name, checked.card.version
+        listed = await self.versions(namespace, name)
+        here = next((one for one in listed if _is(version)(one)), None)
+        held = await self.get(namespace, name, version) if here else None
+        if _is_kept(checked, held):
+            return False
+        if listed:
+            others = [one.called.replace("_", "+") for one in listed if not _is(version)(one)]
+            latest = here.latest if here else becomes_latest(version, filter(is_version, others))
+            await self._put(namespace, to_nacos(checked), latest=latest)
+        else:
+            await self._http.post(
+                _PATH, _form(namespace, to_nacos(checked)) | {"registrationType": "SERVICE"}
+            )
+        await self._seen(lambda: self._shows(namespace, checked))
+        return here is None
 
     async def set_latest(self, namespace: str, name: str, version: str) -> bool:
         """Make a version the latest; False when it does not exist."""
@@ -215,12 +225,6 @@ class Agents:
     async def require_not_latest(self, namespace: str, name: str, version: str) -> None:
         """Raise LatestInUse when the version is the latest of several."""
         _require_not_latest(name, version, await self.versions(namespace, name))
-
-    async def _create(self, namespace: str, card: Mapping[str, Any]) -> None:
-        try:
-            await self._http.post(_PATH, _form(namespace, card) | {"registrationType": "SERVICE"})
-        except AlreadyThere:  # another program created it just now
-            await self._put(namespace, card, latest=True)
 
     async def _put(self, namespace: str, card: Mapping[str, Any], *, latest: bool) -> None:
         await self._http.put(_PATH, _form(namespace, card) | {"setAsLatest": "true" if latest else "false"})
@@ -276,8 +280,8 @@ def _is_kept(checked: CheckedCard, held: HeldVersion | None) -> bool:
     there = held.card.checked
     if there.digest != checked.digest:
         raise VersionConflict(
-            f"{checked.card.name} {checked.card.version} is published already, with another card; "
-            "publish the change as a new version"
+            f"{checked.card.name} {checked.card.version} is already published with another card; a published version does "
+            "not change: raise the card's version and publish that"
         )
     signed = checked.card.signatures or there.card.signatures
     return there.json == checked.json or not signed

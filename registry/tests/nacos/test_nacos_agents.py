@@ -262,3 +262,19 @@ async def _looked(changes: AgentChanges, told: list[str]) -> bool:
 
 async def test_namespaces_are_listed(server: Nacos, here: str) -> None:
     assert {"public", here} <= set(await server.agents.namespaces())
+
+
+async def test_an_agent_that_another_creates_at_the_same_moment_gets_both_versions(
+    server: Nacos, here: str
+) -> None:
+    card = {
+        "name": "a",
+        "description": "d",
+        "version": "0.9.0",
+        "protocolVersion": "0.3.0",
+        "url": "http://10.0.0.1:8080",
+        "preferredTransport": "JSONRPC",
+    }
+    form = {"namespaceId": here, "agentCard": json.dumps(card), "registrationType": "URL"}
+    await asyncio.gather(server.http.post(A2A, form), server.agents.publish(here, checked("a", "1.0.0")))
+    assert sorted(one.called for one in await server.agents.versions(here, "a")) == ["0.9.0", "1.0.0"]
