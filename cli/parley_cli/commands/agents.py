@@ -31,41 +31,72 @@ def list_(
     token_file: TokenFile = None,
 ) -> None:
     """All agents, in their latest version."""
-    complete(_search(_catalogue(context, registry, token_file), {"limit": limit}, as_json))
+    complete(_search(_catalogue(context, registry, token_file), {"limit": limit, "latest": True}, as_json))
+
+
+def _filter(variable: str, help: str) -> typer.models.OptionInfo:  # noqa: A002
+    option: typer.models.OptionInfo = typer.Option(envvar=f"PARLEY_{variable}", metavar="VALUE", help=help)
+    return option
+
+
+Values = list[str] | None
 
 
 @app.command()
 def search(
     context: typer.Context,
-    text: Annotated[list[str] | None, typer.Argument(help="Words to look for.")] = None,
-    skill: Annotated[str, typer.Option(envvar="PARLEY_SKILL", help="Id of a skill it must have.")] = "",
-    tag: Annotated[str, typer.Option(envvar="PARLEY_TAG", help="Tag of one of its skills.")] = "",
-    capability: Annotated[
-        str, typer.Option(envvar="PARLEY_CAPABILITY", help="streaming, pushNotifications …")
-    ] = "",
-    input_mode: Annotated[str, typer.Option(envvar="PARLEY_INPUT_MODE", help="Media type it takes.")] = "",
-    output_mode: Annotated[str, typer.Option(envvar="PARLEY_OUTPUT_MODE", help="Media type it makes.")] = "",
-    provider: Annotated[
-        str, typer.Option(envvar="PARLEY_PROVIDER", help="Organisation that offers it.")
-    ] = "",
-    binding: Annotated[str, typer.Option(envvar="PARLEY_BINDING", help="JSONRPC, HTTP+JSON or GRPC.")] = "",
-    health: Annotated[str, typer.Option(envvar="PARLEY_HEALTH", help="up, down or unknown.")] = "",
+    text: Annotated[list[str] | None, typer.Argument(help="Words to look for; slips are forgiven.")] = None,
+    skill: Annotated[Values, _filter("SKILL", "Id of a skill it must have.")] = None,
+    tag: Annotated[Values, _filter("TAG", "Tag of one of its skills.")] = None,
+    capability: Annotated[Values, _filter("CAPABILITY", "streaming, pushNotifications …")] = None,
+    extension: Annotated[Values, _filter("EXTENSION", "URI of an extension it supports.")] = None,
+    input_mode: Annotated[Values, _filter("INPUT_MODE", "Media type it takes.")] = None,
+    output_mode: Annotated[Values, _filter("OUTPUT_MODE", "Media type it makes.")] = None,
+    provider: Annotated[Values, _filter("PROVIDER", "Organisation that offers it.")] = None,
+    binding: Annotated[Values, _filter("BINDING", "JSONRPC, HTTP+JSON or GRPC.")] = None,
+    protocol_version: Annotated[Values, _filter("PROTOCOL_VERSION", "1.0 or 0.3.")] = None,
+    security: Annotated[
+        Values, _filter("SECURITY", "apiKey, http, oauth2, openIdConnect, mutualTLS or none.")
+    ] = None,
+    signature: Annotated[Values, _filter("SIGNATURE", "verified, untrusted, invalid or none.")] = None,
+    owner: Annotated[Values, _filter("OWNER", "Whose it is.")] = None,
+    version: Annotated[Values, _filter("AGENT_VERSION", "A version of it.")] = None,
+    health: Annotated[Values, _filter("HEALTH", "up, down or unknown.")] = None,
+    external: Annotated[
+        bool | None,
+        typer.Option("--external/--own", envvar="PARLEY_EXTERNAL", help="Registered by its URL, or not."),
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", envvar="PARLEY_LATEST", help="Latest versions only.")
+    ] = False,
+    words_only: Annotated[
+        bool, typer.Option("--words-only", envvar="PARLEY_WORDS_ONLY", help="Do not look for the meaning.")
+    ] = False,
     limit: Limit = 20,
     as_json: Json = False,
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
-    """The agents for which all that is given holds, best first, and why."""
+    """The agents for which all that is given holds, best first, and why. Of an option given several times, one value must."""
     wanted = {
         "text": " ".join(text or ()),
         "skill": skill,
         "tag": tag,
         "capability": capability,
+        "extension": extension,
         "input_mode": input_mode,
         "output_mode": output_mode,
         "provider": provider,
         "binding": binding,
+        "protocol_version": protocol_version,
+        "security": security,
+        "signature": signature,
+        "owner": owner,
+        "version": version,
         "health": health,
+        "external": external,
+        "latest": latest,
+        "semantic": not words_only,
         "limit": limit,
     }
     complete(_search(_catalogue(context, registry, token_file), wanted, as_json))
@@ -85,6 +116,8 @@ async def _search(catalogue: "RegistryClient", wanted: dict[str, Any], as_json: 
         typer.echo(f"{len(page.entries)} of {page.total}; narrow the search or raise --limit", err=True)
     if not page.entries:
         typer.echo("no agent fits", err=True)
+    for note in page.notes:
+        typer.echo(note, err=True)
 
 
 @app.command()

@@ -61,6 +61,28 @@ def registry(
             help="Rights of tokens that name none. Default: *=*/* (whoever has a token may take free names)",
         ),
     ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_EMBEDDINGS",
+            metavar="local:DIR|URL",
+            help="Search by meaning, too: a static embedding model, or an OpenAI-compatible API (http://host/v1).",
+        ),
+    ] = None,
+    embeddings_model: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_EMBEDDINGS_MODEL", metavar="NAME", help="The model to ask that API for."
+        ),
+    ] = None,
+    embeddings_cache: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_EMBEDDINGS_CACHE",
+            metavar="FILE",
+            help="Keeps vectors over restarts. Default: .parley/data/embeddings.db",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option(envvar="PARLEY_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -79,6 +101,9 @@ def registry(
         "--log-level": log_level,
         "--trusted-keys": trusted_keys,
         "--grants": grants,
+        "--embeddings": embeddings,
+        "--embeddings-model": embeddings_model,
+        "--embeddings-cache": embeddings_cache,
     }
     words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     words += ["--require-signature"] if require_signature else []
