@@ -89,7 +89,12 @@ class NacosConnection:
             async with asyncio.timeout(deadline):
                 async with self._changed:
                     await self._changed.wait_for(lambda: self.live)
-                return await self._call(kind, body, deadline)
+                try:
+                    return await self._call(kind, body, deadline)
+                except NotAllowed:
+                    if not self.address.user:
+                        raise
+                    return await self._call(kind, body, deadline)  # with a new token: it forgot the old one
         except TimeoutError:
             raise (
                 self.problem

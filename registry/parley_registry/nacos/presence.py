@@ -35,11 +35,19 @@ class Presence:
         listener = self._nacos.configs.listen(config, self._changed)
         self._closers = [subscription.close, listener.close]
 
-    async def close(self) -> None:
-        """Take it away. Raises RegistryUnavailable; then it is gone when the connection is closed."""
+    async def close(self, replaced_by: "Presence | None" = None) -> None:
+        """Take it away, unless the one that replaces it stands at the same address.
+
+        Raises RegistryUnavailable; then it is gone when the connection is closed.
+        """
         for close in self._closers:
             close()
-        await self._nacos.naming.deregister(self._service, self._endpoint.host, self._endpoint.port)
+        if replaced_by is None or replaced_by._address != self._address:
+            await self._nacos.naming.deregister(self._service, *self._address)
+
+    @property
+    def _address(self) -> tuple[str, int]:
+        return self._endpoint.host, self._endpoint.port
 
     async def check(self) -> None:
         """Return when it is there. Raises UnknownInstance when it, or its version, is not; RegistryUnavailable."""

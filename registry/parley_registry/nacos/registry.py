@@ -68,11 +68,14 @@ class NacosRegistry:
         nacos = self._open()
         await nacos.agents.publish(self.namespace, checked)
         if instance is not None:
-            key = Key(self.namespace, card.name, card.version)
-            await self._leave(card.name, card.version, instance.id)
-            present = Presence(nacos, key, instance, checked.interfaces)
+            present = Presence(
+                nacos, Key(self.namespace, card.name, card.version), instance, checked.interfaces
+            )
             await present.open()
+            before = self._present.get((card.name, card.version, instance.id))
             self._present[(card.name, card.version, instance.id)] = present
+            if before is not None:
+                await before.close(replaced_by=present)
         return await self.get(card.name, card.version)
 
     async def heartbeat(self, name: str, version: str, instance_id: str) -> None:
@@ -86,7 +89,9 @@ class NacosRegistry:
 
     async def withdraw(self, name: str, version: str, instance_id: str) -> None:
         """See `RegistryClient.withdraw`."""
-        await self._leave(name, version, instance_id)
+        present = self._present.pop((name, version, instance_id), None)
+        if present is not None:
+            await present.close()
 
     async def get(self, name: str, version: str | None = None) -> Entry:
         """See `RegistryClient.get`."""
@@ -183,11 +188,6 @@ class NacosRegistry:
     def _open(self) -> Nacos:
         self._nacos.open()
         return self._nacos
-
-    async def _leave(self, name: str, version: str, instance_id: str) -> None:
-        present = self._present.pop((name, version, instance_id), None)
-        if present is not None:
-            await present.close()
 
     async def _entry(self, held: HeldVersion) -> Entry:
         service = service_of(self.namespace, held.card.checked.card.name, held.version)

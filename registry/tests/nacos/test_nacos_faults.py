@@ -15,6 +15,7 @@ from parley_registry.errors import RegistryUnavailable
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.changes import AgentChanges
 from parley_registry.nacos.config import ConfigKey
+from parley_registry.nacos.lock import HOLD
 from parley_registry.nacos.naming import Endpoint, Service
 from parley_registry.nacos.server import Nacos
 
@@ -184,3 +185,43 @@ async def test_of_several_servers_one_that_answers_is_found(address: NacosAddres
     async with Nacos(several) as nacos:
         assert await nacos.agents.versions(address.namespace, "nobody") == []
         await until(lambda: nacos.connection.live, 5.0)
+
+
+async def test_beyond_what_nacos_tells_of_agents_are_found_by_asking(
+    own_nacos: Callable[..., Server],
+) -> None:
+    few = {"nacos.config.fuzzy.watch.max.pattern.match.config.count": "3"}
+    server = await asyncio.to_thread(own_nacos, settings=few)
+    address = NacosAddress.parse(server.url)
+    async with Nacos(address) as nacos, Nacos(address) as other:
+        told: list[str] = []
+        for number in range(4):
+            await nacos.agents.publish("public", checked(f"early-{number}"))
+        changes = AgentChanges(nacos.agents, nacos.configs, "public", told.append)
+        changes.start()
+        try:
+            await until(lambda: len(told) == 4)
+            await other.agents.publish("public", checked("late"))
+            assert await until(lambda: "late" in told, 8.0) < 6.0
+            assert not changes.pushed
+            await other.agents.delete("public", "late")
+            told.clear()
+            await until(lambda: "late" in told, 8.0)
+            told.clear()
+            await other.agents.publish("public", checked("early-3", "9.0.0"))
+            assert await until(lambda: "early-3" in told, 3.0) < 2.0  # who is known is pushed
+        finally:
+            await changes.close()
+
+
+@pytest.mark.slow
+async def test_a_writer_that_died_with_the_lock_holds_up_others_for_a_quarter_of_a_minute(
+    nacos: Nacos,
+) -> None:
+    here = nacos.address.namespace
+    lock = {"key": f"parley/{here}/a", "expiredTime": int(HOLD * 1000), "lockType": "NACOS_LOCK"}
+    operation = {"lockInstance": lock, "lockOperationEnum": "ACQUIRE"}
+    assert (await nacos.connection.call("LockOperationRequest", operation))["result"]
+    began = time.monotonic()
+    assert await nacos.agents.publish(here, checked("a"))
+    assert HOLD - 1 < time.monotonic() - began < HOLD + 5

@@ -1,16 +1,21 @@
 """A registry that is Nacos itself: what hosts and tools do with it."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
 
 import pytest
 from a2a.types import AgentCard
 from google.protobuf.json_format import ParseDict
 from nacos_cards import checked, full_card
-from nacos_kit import eventually
+from nacos_kit import eventually, until
+from registry_service import RegistryThread
 
 from parley_core.errors import ConfigurationError
 from parley_registry.client import Registry, RegistryClient, connect
-from parley_registry.entry import Instance
+from parley_registry.entry import Change, Instance
 from parley_registry.errors import (
     CardRejected,
     LatestInUse,
@@ -24,6 +29,7 @@ from parley_registry.errors import (
 )
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.catalogues import announce_catalogue
+from parley_registry.nacos.layout import service_of
 from parley_registry.nacos.registry import NacosRegistry
 from parley_registry.nacos.server import Nacos
 from parley_registry.rollout import Rollout, RolloutVersion
@@ -226,6 +232,76 @@ async def test_the_catalogue_is_found_through_nacos(
 
         await eventually(found)
         assert asked[-1] == f"http://127.0.0.1:8420 {{'text': 'x', 'namespace': '{registry.namespace}'}}"
+
+
+async def test_search_and_watch_go_to_the_catalogue_and_to_the_next_one_when_it_goes(
+    registry: Registry, nacos_url: str, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as running:
+        services = [running.enter_context(RegistryThread(tmp_path / f"{n}.db")) for n in (1, 2)]
+        clients = [connect(f"{one.url}?namespace={registry.namespace}") for one in services]
+        for client in clients:
+            running.push_async_callback(client.aclose)
+        first = await running.enter_async_context(Nacos(NacosAddress.parse(nacos_url)))
+        await announce_catalogue(first.naming, registry.namespace, services[0].url)
+
+        async def found() -> bool:
+            try:
+                return (await registry.search(text="coder")).total == 1
+            except RegistryUnavailable:
+                return False
+
+        await clients[0].publish(card())
+        await eventually(found)
+        async with aclosing(registry.watch(after=0)) as changes:
+            told = await anext(changes)
+            assert (told.kind, told.namespace, told.name) == ("published", registry.namespace, "coder")
+            second = await running.enter_async_context(Nacos(NacosAddress.parse(nacos_url)))
+            await announce_catalogue(second.naming, registry.namespace, services[1].url)
+            await first.aclose()
+            async with asyncio.timeout(10):
+                while told.kind != "reset":
+                    told = await anext(changes)
+                following = asyncio.create_task(anext(changes))
+                await eventually(lambda: _told(clients[1], following))
+            assert following.result().name.startswith("later")
+
+
+async def _told(client: Registry, following: "asyncio.Task[Change]") -> bool:
+    await client.publish(card(f"later {time.monotonic_ns()}"))
+    return following.done()
+
+
+async def test_a_token_that_the_server_forgot_is_renewed(registry: Registry) -> None:
+    assert isinstance(registry, NacosRegistry)
+    await registry.publish(card())
+    registry._nacos.http._token = "eyJhbGciOiJIUzM4NCJ9.forgotten.x"
+    assert (await registry.get("coder")).version == "1.0.0"
+    registry._nacos.http._token = "eyJhbGciOiJIUzM4NCJ9.forgotten.x"
+    assert (await registry.rollout("coder")).revision == 0
+
+
+async def test_publishing_again_does_not_take_the_instance_away_in_between(
+    registry: Registry, nacos_url: str
+) -> None:
+    instance = Instance("coder-1", "http://127.0.0.1:9001/a2a/jsonrpc")
+    await registry.publish(card(), instance=instance)
+    async with Nacos(NacosAddress.parse(nacos_url)) as other:
+        counts: list[int] = []
+        service = service_of(registry.namespace, "coder", "1.0.0")
+        other.naming.subscribe(service, lambda found: counts.append(len(found)))
+        await until(lambda: counts[-1:] == [1])
+        await registry.publish(card(), instance=instance)
+        await registry.heartbeat("coder", "1.0.0", "coder-1")
+        moved = Instance("coder-1", "http://127.0.0.1:9002/a2a/jsonrpc")
+        await registry.publish(card(), instance=moved)
+
+        async def moved_there() -> bool:
+            return (await registry.get("coder")).instances == (moved,)
+
+        await eventually(moved_there)
+        await asyncio.sleep(1.0)  # what Nacos still has to push
+        assert 0 not in counts[counts.index(1) :]
 
 
 async def test_a_wrong_password_is_said_clearly_and_never_repeated(nacos_url: str) -> None:
