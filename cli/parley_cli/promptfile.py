@@ -1,4 +1,4 @@
-"""A prompt as it is given to the command: in a file, with values on the command line."""
+"""Prompts and MCP servers as they are given to the command: in a file, with values on the command line."""
 
 from pathlib import Path
 from typing import Any
@@ -8,23 +8,29 @@ from parley_cli.options import Misuse
 
 def told_in(file: Path) -> dict[str, Any]:
     """What a file tells of a version: all that a .json file has, of any other the text as its template. Raises Misuse."""
+    return json_in(file) if file.suffix == ".json" else {"name": file.stem, "template": _text_in(file)}
+
+
+def json_in(file: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises Misuse."""
     import orjson
 
     try:
-        text = file.read_text("utf-8")
+        told = orjson.loads(_text_in(file))
+    except orjson.JSONDecodeError as error:
+        raise Misuse(f"{file} is no JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise Misuse(f"{file} holds no JSON object; write it like {{'name': …, 'version': …}}")
+    return told
+
+
+def _text_in(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise Misuse(f"{file} is no text in UTF-8") from error
     except OSError as error:
         raise Misuse(f"cannot read {file}: {error.strerror}") from error
-    if file.suffix != ".json":
-        return {"name": file.stem, "template": text}
-    try:
-        told = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise Misuse(f"{file} is no JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise Misuse(f"{file} holds no object; write {{'name': …, 'version': …, 'template': …}}")
-    return told
 
 
 def pair(text: str) -> tuple[str, str]:

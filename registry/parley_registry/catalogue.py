@@ -13,11 +13,10 @@ from parley_registry.entry import PUBLIC, Agent, Instance, Key
 from parley_registry.errors import UnknownAgent, UnknownInstance
 from parley_registry.external import External
 from parley_registry.feed import Feed
-from parley_registry.prompts.library import PromptLibrary
-from parley_registry.prompts.records.sql import SqlPrompts
 from parley_registry.record import Published, Stored
 from parley_registry.rights import Rights
 from parley_registry.rollout import Rollout
+from parley_registry.rooms import Rooms
 from parley_registry.search import Result, Search
 from parley_registry.searching.query import Query
 from parley_registry.searching.semantic import open_semantic
@@ -42,8 +41,9 @@ class Catalogue:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._record = open_record(settings.store)
-        self.prompts = PromptLibrary(SqlPrompts(self._record.database))
         self.feed = Feed(self._record, most=settings.max_watchers)
+        self._rooms = Rooms(self._record.database, changed=self.feed.poke)
+        self.prompts, self.mcp = self._rooms.prompts, self._rooms.mcp
         allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
         self._trust = Trust(settings.trusted_keys, allow=allow, required=settings.require_signature)
         self.search = Search(self._record, open_semantic(settings), self._trust.judged)
@@ -69,6 +69,7 @@ class Catalogue:
         """Build the index, then follow changes, expire instances and look at external agents, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.feed.run())
+            tasks.create_task(self._rooms.run())
             tasks.create_task(self._follow())
             tasks.create_task(self.search.learn())
             tasks.create_task(self._every(1.0, self._expire, first=self._settings.ttl))

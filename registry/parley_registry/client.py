@@ -24,6 +24,7 @@ from parley_registry.errors import (
     CardUnreachable,
     Fault,
     LatestInUse,
+    McpRejected,
     NotAllowed,
     NotRendered,
     RegistryBusy,
@@ -33,10 +34,13 @@ from parley_registry.errors import (
     RolloutRejected,
     UnknownAgent,
     UnknownInstance,
+    UnknownMcpServer,
     UnknownPrompt,
     VersionConflict,
     VersionInUse,
 )
+from parley_registry.mcp.http import HttpMcpServers
+from parley_registry.mcp.server import McpKey, McpServer, Tool
 from parley_registry.port import Registry
 from parley_registry.prompts.http import HttpPrompts
 from parley_registry.prompts.prompt import AgentVersion, Prompt, PromptKey, PromptVersion, Variable
@@ -58,6 +62,9 @@ __all__ = [
     "Hit",
     "Instance",
     "LatestInUse",
+    "McpKey",
+    "McpRejected",
+    "McpServer",
     "NotAllowed",
     "NotRendered",
     "Page",
@@ -74,8 +81,10 @@ __all__ = [
     "RolloutConflict",
     "RolloutRejected",
     "RolloutVersion",
+    "Tool",
     "UnknownAgent",
     "UnknownInstance",
+    "UnknownMcpServer",
     "UnknownPrompt",
     "Variable",
     "VersionConflict",
@@ -102,6 +111,7 @@ class RegistryClient:
             self.url, token=bearer(token) if isinstance(token, str) else token, timeout=timeout
         )
         self.prompts = HttpPrompts(self._calls)
+        self.mcp = HttpMcpServers(self._calls)
         self._rollouts = HttpRollouts(self._calls, namespace)
 
     async def __aenter__(self) -> Self:

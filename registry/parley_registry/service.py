@@ -21,6 +21,7 @@ from parley_registry.catalogue import Catalogue
 from parley_registry.door import Door, Measured, Metrics
 from parley_registry.entry import PUBLIC, Agent, Change, Instance, Key
 from parley_registry.errors import BadRequest, Fault
+from parley_registry.mcp.routes import mcp_routes
 from parley_registry.models import change_json, entry_json, page_json
 from parley_registry.pages import site as pages
 from parley_registry.problems import install, problem
@@ -80,6 +81,7 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     app.include_router(rollouts.router(catalogue))
     app.include_router(trail_routes(catalogue))
     app.include_router(prompt_routes(catalogue.prompts, catalogue.feed.poke))
+    app.include_router(mcp_routes(catalogue.mcp, catalogue.feed.poke))
     app.include_router(_probes(catalogue, metrics))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MAX_BODY)
     app.add_middleware(Door, authenticator=authenticator, most=_MAX_BODY)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import orjson
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from parley_registry.backends.sql.database import Database
+from parley_registry.backends.sql.paging import paged
 from parley_registry.backends.sql.transaction import Transaction
 from parley_registry.entry import Agent
 from parley_registry.prompts.prompt import Prompt, PromptKey, PromptVersion, VersionNote
@@ -111,32 +112,6 @@ class SqlPrompts:
         """The other record has no such prompt (any more); False when there was none here either."""
         here = await self.load(key)
         return here is not None and await self.drop(here)
-
-
-def paged(
-    table: str,
-    column: str,
-    namespace: str,
-    words: Sequence[str],
-    after: tuple[str, str] | None,
-    limit: int,
-    more: str = "",
-) -> tuple[TextClause, dict[str, object]]:
-    """The statement, and its values, for a page of a table that has namespace, name and words."""
-    conditions = ["1 = 1", *([more] if more else [])]
-    values: dict[str, object] = {"most": limit}
-    if namespace:
-        conditions.append("namespace = :namespace")
-        values["namespace"] = namespace
-    if after is not None:
-        conditions.append("(namespace, name) > (:after_namespace, :after_name)")
-        values |= {"after_namespace": after[0], "after_name": after[1]}
-    for number, word in enumerate(words):
-        conditions.append(f"words LIKE :word{number} ESCAPE '!'")
-        escaped = word.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-        values[f"word{number}"] = f"%{escaped}%"
-    where = " AND ".join(conditions)
-    return text(f"SELECT {column} FROM {table} WHERE {where} ORDER BY namespace, name LIMIT :most"), values
 
 
 def _load(db: Connection, key: PromptKey) -> Prompt | None:

@@ -1,0 +1,166 @@
+"""Prompts that Nacos keeps: a copy in the database, which is read and listed, also while Nacos is away."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from parley_core.errors import ParleyError
+from parley_registry.errors import BadRequest
+from parley_registry.nacos.config import Listener
+from parley_registry.nacos.server import Nacos
+from parley_registry.prompts.prompt import Prompt, PromptKey, PromptVersion, VersionNote
+from parley_registry.prompts.records.nacos import PROMPTS, NacosPrompts, index_id, prompt_of
+from parley_registry.prompts.records.sql import SqlPrompts
+
+_logger = logging.getLogger(__name__)
+
+RESYNC = 30.0
+"""Seconds between two looks at which prompts there are, for what no push has told."""
+_RETRY = 1.0
+
+
+class MirroredPrompts:
+    """`record.PromptRecord`: changes go to Nacos, and are in the copy when the call returns. Have `run` run: Nacos pushes
+    what others change."""
+
+    def __init__(
+        self, nacos: Nacos, copy: SqlPrompts, namespaces: Sequence[str], changed: Callable[[], None]
+    ) -> None:
+        self._nacos = nacos
+        self._source = NacosPrompts(nacos)
+        self._copy = copy
+        self._namespaces = tuple(namespaces)
+        self._changed = changed
+        self._listeners: dict[PromptKey, Listener] = {}
+        self._open: dict[PromptKey, None] = {}
+        self._wake = asyncio.Event()
+        self._away = False
+
+    async def load(self, key: PromptKey) -> Prompt | None:
+        """See `PromptRecord.load`."""
+        return await self._copy.load(key)
+
+    async def read(self, key: PromptKey, note: VersionNote) -> PromptVersion | None:
+        """See `PromptRecord.read`."""
+        return await self._copy.read(key, note)
+
+    async def page(
+        self, namespace: str, words: Sequence[str], after: PromptKey | None, limit: int
+    ) -> Sequence[Prompt]:
+        """See `PromptRecord.page`."""
+        return await self._copy.page(namespace, words, after, limit)
+
+    async def save(
+        self, prompt: Prompt, was: Prompt | None, new: PromptVersion | None, concerning: str
+    ) -> bool:
+        """See `PromptRecord.save`."""
+        if prompt.namespace not in self._namespaces:
+            raise BadRequest(
+                f"this registry keeps the namespaces {', '.join(self._namespaces)} of Nacos; {prompt.namespace!r} is none "
+                "of them"
+            )
+        if not await self._source.save(prompt, was, new, concerning):
+            await self._bring(prompt.key)
+            return False
+        await self._copy.copy(prompt, [new] if new else [], concerning)
+        return True
+
+    async def drop(self, prompt: Prompt) -> bool:
+        """See `PromptRecord.drop`."""
+        if not await self._source.drop(prompt):
+            await self._bring(prompt.key)
+            return False
+        await self._copy.forget(prompt.key)
+        return True
+
+    async def run(self) -> None:
+        """Follow Nacos until cancelled; what goes wrong is said once and tried again."""
+        watches = [
+            self._nacos.configs.watch(namespace, PROMPTS, self._teller(namespace))
+            for namespace in self._namespaces
+        ]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._settle())
+                tasks.create_task(self._resync())
+        finally:
+            for watch in watches:
+                watch.close()
+            for listener in self._listeners.values():
+                listener.close()
+
+    async def _settle(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            open_now, self._open = list(self._open), {}
+            for key in open_now:
+                try:
+                    await self._bring(key)
+                except ParleyError as error:
+                    self._say(error)
+                    self._tell(key)
+                    await asyncio.sleep(_RETRY)
+                else:
+                    self._say(None)
+
+    async def _resync(self) -> None:
+        while True:
+            try:
+                for namespace in self._namespaces:
+                    found = {PromptKey(namespace, name) for name in await self._source.names(namespace)}
+                    for key in found:
+                        self._listen(key)
+                    for prompt in await self._copy.page(namespace, (), None, 1_000_000):
+                        if prompt.key not in found:
+                            self._tell(prompt.key)
+            except ParleyError as error:
+                self._say(error)
+                await asyncio.sleep(_RETRY)
+            else:
+                await asyncio.sleep(RESYNC)
+
+    async def _bring(self, key: PromptKey) -> None:
+        """Have the copy be as Nacos says now."""
+        there = prompt_of(key, await self._nacos.configs.get(index_id(key)))
+        if there is None:
+            if await self._copy.forget(key):
+                self._changed()
+            return
+        here = await self._copy.load(key)
+        if here == there:
+            return
+        known = {(note.version, note.digest) for note in here.versions} if here is not None else set()
+        texts = []
+        for note in there.versions:
+            if (note.version, note.digest) not in known:
+                text = await self._source.read(key, note)
+                if text is None:
+                    _logger.warning("Nacos has no text of the prompt %s %s", key.name, note.version)
+                else:
+                    texts.append(text)
+        if await self._copy.copy(there, texts):
+            self._changed()
+
+    def _teller(self, namespace: str) -> Callable[[str, bool], None]:
+        def told(name: str, exists: bool) -> None:
+            key = PromptKey(namespace, name)
+            if exists:
+                self._listen(key)
+            else:
+                self._tell(key)
+
+        return told
+
+    def _listen(self, key: PromptKey) -> None:
+        if key not in self._listeners:
+            self._listeners[key] = self._nacos.configs.listen(index_id(key), lambda _: self._tell(key))
+
+    def _tell(self, key: PromptKey) -> None:
+        self._open[key] = None
+        self._wake.set()
+
+    def _say(self, error: ParleyError | None) -> None:
+        if error is not None and not self._away:
+            _logger.warning("the prompts stay as Nacos had them last: %s", error)
+        self._away = error is not None
