@@ -30,7 +30,7 @@ from parley_agents.orchestrator.report import headline
 from parley_agents.orchestrator.request import read_request
 from parley_agents.orchestrator.settings import OrchestratorSettings, load_settings
 from parley_core.errors import ConfigurationError, ParleyError
-from parley_registry.client import RegistryClient
+from parley_registry.client import Registry, connect
 from parley_runtime.steps import LeaseLost, current_steps
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Orchestrator(AgentExecutor):
         self._memories: dict[str, dict[str, Any]] = {}
         self._running: dict[str, _Running] = {}
         self._http: httpx.AsyncClient | None = None
-        self._registry: RegistryClient | None = None
+        self._registry: Registry | None = None
         self._directory: Directory | None = None
 
     @property
@@ -211,7 +211,7 @@ class Orchestrator(AgentExecutor):
             raise ConfigurationError(
                 "the orchestrator has no registry to find agents in: start it with --registry or PARLEY_REGISTRY"
             )
-        self._registry = self._registry or RegistryClient(
+        self._registry = self._registry or connect(
             self._settings.registry, token=self._settings.registry_token or None
         )
         self._directory = self._directory or Directory(

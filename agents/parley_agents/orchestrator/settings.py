@@ -9,8 +9,8 @@ from parley_core.errors import ConfigurationError
 class OrchestratorSettings(AgentSettings):
     """Durations are seconds."""
 
-    registry: str = ""
-    """Address of the registry service that agents are found in."""
+    registry: str = Field(default="", repr=False)
+    """Address of the registry that agents are found in: a service, or a Nacos that a catalogue is registered at."""
     registry_token: str = Field(default="", repr=False)
     """Bearer token for the registry."""
     public_url: str = ""
