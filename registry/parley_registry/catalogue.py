@@ -42,13 +42,13 @@ class Catalogue:
         self._settings = settings
         self._record = open_record(settings.store)
         self.feed = Feed(self._record, most=settings.max_watchers)
-        self._rooms = Rooms(self._record.database, changed=self.feed.poke)
+        rights = Rights(settings.grants, settings.reserved_names, settings.auth_rights_claim)
+        self.warden = Warden(self._record, rights)
+        self._rooms = Rooms(self._record.database, self.warden, changed=self.feed.poke)
         self.prompts, self.mcp = self._rooms.prompts, self._rooms.mcp
         allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
         self._trust = Trust(settings.trusted_keys, allow=allow, required=settings.require_signature)
         self.search = Search(self._record, open_semantic(settings), self._trust.judged)
-        rights = Rights(settings.grants, settings.reserved_names, settings.auth_rights_claim)
-        self.warden = Warden(self._record, rights)
         self._external = External(
             self._record, allow=allow, every=settings.look_every, admit=self._trust.admit
         )

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from parley_registry.audit import Actor
 from parley_registry.client import Instance, RegistryClient, UnknownAgent
 from parley_registry.entry import Agent
 from parley_registry.errors import NotOwner, NotPermitted
+from parley_registry.prompts.prompt import AgentVersion, PromptKey, PromptVersion
 from parley_registry.rights import Caller, Rights, caller
 
 ISSUER = "https://issuer.example"
@@ -255,3 +257,40 @@ def test_who_has_no_claim_has_what_is_granted_to_the_subject(who: Callable[..., 
 def test_a_grant_that_is_none_is_refused_at_the_start(grant: str) -> None:
     with pytest.raises(ConfigurationError, match="--grants"):
         Rights([grant], [], "parley_rights")
+
+
+# -- what else has a name
+
+PROMPT = PromptVersion("public", "review", "1.0.0", "Review {{what}}.")
+
+
+async def test_a_prompt_belongs_to_who_pushed_it_first(at: Callable[..., RegistryClient]) -> None:
+    key = PromptKey("public", "review")
+    async with at("ann") as ann, at("bob") as bob, at("eve", "team-a/*") as eve:
+        await ann.prompts.push(PROMPT, ["production"])
+        for refused in (
+            bob.prompts.push(replace(PROMPT, version="1.1.0")),
+            bob.prompts.label(key, "production", "1.0.0"),
+            bob.prompts.unlabel(key, "production"),
+            bob.prompts.bind(key, AgentVersion("coder", "1.0.0"), "1.0.0"),
+            bob.prompts.delete(key),
+        ):
+            with pytest.raises(NotOwner, match="belongs to another owner"):
+                await refused
+        with pytest.raises(NotPermitted):
+            await eve.prompts.push(replace(PROMPT, name="other"))
+        assert (await bob.prompts.get(key)).labels["production"] == "1.0.0"
+        await ann.prompts.push(replace(PROMPT, version="1.1.0", template="Review {{what}} well."))
+        await ann.prompts.delete(key)
+        assert (await bob.prompts.push(PROMPT)).created, "a name that was given up is free"
+
+
+async def test_the_trail_has_what_is_done_to_prompts(at: Callable[..., RegistryClient]) -> None:
+    async with at("root", "admin:*/*") as root:
+        await root.prompts.push(PROMPT, ["production"])
+        await root.prompts.label(PromptKey("public", "review"), "canary", "1.0.0")
+        lines = await root.trail(action="prompt")
+        assert [(one.name, one.version, one.detail) for one in reversed(lines)] == [
+            ("review", "1.0.0", "pushed as production"),
+            ("review", "1.0.0", "label canary"),
+        ]

@@ -104,6 +104,13 @@ def upgrade() -> None:
         *(_text(name) for name in ("before", "after", "detail")),
     )
     op.create_index("audit_of_agent", "audit", ["namespace", "name", "seq"])
+    op.create_table(  # whose prompts and MCP servers are
+        "things",
+        _text("kind", primary_key=True),
+        _text("namespace", primary_key=True),
+        _text("name", primary_key=True),
+        _text("owner"),
+    )
     # How fresh the copy of another record is, and which process keeps it so.
     op.create_table(
         "mirrors",
