@@ -74,6 +74,12 @@ def test_the_registry_is_browsed_as_its_page_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
+@pytest.mark.timeout(100)
+def test_agents_are_found_as_the_search_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "search.md", folder, seconds=80)
+    assert litter(folder) == set()
+
+
 @pytest.mark.timeout(200)
 def test_fronts_and_workers_go_as_the_cluster_page_says(folder: Path, postgres_dsn: str) -> None:
     follow(PROJECT / "docs" / "cluster.md", folder, seconds=180, settings={"PARLEY_STORE": postgres_dsn})
