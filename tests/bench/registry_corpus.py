@@ -27,12 +27,22 @@ class Vocabulary:
     def text(self, length: int) -> str:
         return " ".join(self.random.choices(self._words, cum_weights=self._weights, k=length))
 
+    def chinese(self, length: int) -> str:
+        """Text without spaces: two characters of a few thousand, the first ones most often, are a word."""
+        picked = (min(int(self.random.paretovariate(0.5)), 3000) for _ in range(length))
+        return "".join(_chinese(rank) for rank in picked)
+
     def ranked(self, stem: str, alpha: float, most: int) -> str:
         return f"{stem}-{min(int(self.random.paretovariate(alpha)), most)}"
 
 
+def _chinese(rank: int) -> str:
+    return chr(0x4E00 + rank * 7 % 6000) + chr(0x4E00 + rank * 13 % 6000)
+
+
 def cards(count: int, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
-    """`count` valid cards of about 1.5 KB; every fifth is an older or newer version of the one before."""
+    """`count` valid cards of about 1.5 KB; every fifth is an older or newer version of the one before, every tenth speaks
+    of itself in Chinese."""
     pick = vocabulary.random
     name, minor = "", 0
     for number in range(count):
@@ -51,7 +61,7 @@ def cards(count: int, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
         ]
         yield {
             "name": name,
-            "description": vocabulary.text(20),
+            "description": vocabulary.chinese(15) if number % 10 == 7 else vocabulary.text(20),
             "version": f"1.{minor}.0",
             "provider": {
                 "organization": f"Provider {int(pick.paretovariate(0.5)) % 2000}",

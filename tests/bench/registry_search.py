@@ -3,8 +3,9 @@
     python tests/bench/registry_search.py [--cards 100000] [--requests 300]
 
 Each request asks something new, so nothing comes from the cache of answered queries. One client, one after the other.
-Besides the time on the clock it shows the processor time that the service spent on a request, which does not depend
-on what else the machine does; with a processor to itself the clock shows little more than that.
+Besides the time on the clock, seen by the client through HTTP, it shows the processor time that the service spent on a
+request, which depends less on what else the machine does; with a processor to itself the clock shows little more.
+Last, a hundred changes a second are published, and each is looked for until a search finds it.
 """
 
 import argparse
@@ -23,15 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
+import httpx
 import orjson
 from a2a.types import AgentCard
 from registry_corpus import BINDINGS, MODES, Vocabulary, cards
 
 from parley_registry.backends.sql import SqlRecord
 from parley_registry.card import CheckedCard, check_card
+from parley_registry.entry import PUBLIC
 
 GOAL_MS = 10.0
-Asked = Callable[[], dict[str, str]]
+Asked = Callable[[], dict[str, str | list[str]]]
+GOAL_MB = 50.0
+GOAL_VISIBLE = 1.0
+CHANGES = 100
+"""A second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ def main() -> int:
     )
     parser.add_argument("--cards", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--seconds", type=int, default=10)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "registry.db"
@@ -63,11 +71,14 @@ def main() -> int:
         print(
             f"{given.cards} cards published in {time.monotonic() - began:.0f} s, {store.stat().st_size >> 20} MB"
         )
+        with Service(Path(folder) / "empty.db") as service:
+            empty = service.resident_mb()
         began = time.monotonic()
         with Service(store) as service:
             print(
-                f"index built in {time.monotonic() - began:.0f} s, {service.resident_mb()} MB resident, "
-                f"load average {os.getloadavg()[0]:.1f}"
+                f"index built in {time.monotonic() - began:.0f} s ({service.worked_ms() / 1000:.0f} s of processor time), "
+                f"{service.resident_mb()} MB resident, {(service.resident_mb() - empty) * 10_000 / given.cards:.0f} MB per "
+                f"10,000 cards, load average {os.getloadavg()[0]:.1f}"
             )
             print(f"{'mix':<32}{'p50 ms':>8}{'p99 ms':>8}{'cpu p50':>9}{'cpu p99':>9}{'matches':>9}")
             worst = worst_cpu = 0.0
@@ -77,6 +88,11 @@ def main() -> int:
                     f"{timed.mix:<32}{timed.p50:>8.1f}{timed.p99:>8.1f}"
                     f"{timed.cpu_p50:>9.1f}{timed.cpu_p99:>9.1f}{timed.matches:>9}"
                 )
+            seen = asyncio.run(visible(service, given.seconds))
+            print(
+                f"{len(seen) / given.seconds:.0f} changes a second: found after {seen[len(seen) // 2]:.2f} s at the median, "
+                f"{seen[len(seen) * 99 // 100]:.2f} s at p99, {seen[-1]:.2f} s at most"
+            )
     print(
         f"worst p99 {worst:.1f} ms ({worst_cpu:.1f} ms of processor time), goal {GOAL_MS:g} ms; "
         f"load average {os.getloadavg()[0]:.1f}"
@@ -92,21 +108,26 @@ async def fill(store: Path, count: int, vocabulary: Vocabulary) -> None:
     for number, card in enumerate(cards(count, vocabulary)):
         pending.append(check_card(card) if number < 100 else _unchecked(card))
         if len(pending) == 64:
-            await asyncio.gather(*(record.publish(one, instance=None, source="") for one in pending))
+            await asyncio.gather(
+                *(record.publish(one, namespace=PUBLIC, instance=None, source="") for one in pending)
+            )
             pending.clear()
-    await asyncio.gather(*(record.publish(one, instance=None, source="") for one in pending))
+    await asyncio.gather(
+        *(record.publish(one, namespace=PUBLIC, instance=None, source="") for one in pending)
+    )
     await record.close()
 
 
 def measure(service: "Service", vocabulary: Vocabulary, requests: int) -> Iterable[Timed]:
     """The times of each mix, against the service."""
+    pages = Pages(service.port)
     connection = http.client.HTTPConnection("127.0.0.1", service.port)
     connection.connect()
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for mix, ask in _mixes(vocabulary).items():
+    for mix, ask in _mixes(vocabulary, pages.cursor).items():
         times, worked, totals = [], [], []
         for _ in range(requests):
-            path = "/v1/agents?" + urlencode(ask())
+            path = "/v1/agents?" + urlencode(ask(), doseq=True)
             before, began = service.worked_ms(), time.perf_counter()
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -123,7 +144,7 @@ def measure(service: "Service", vocabulary: Vocabulary, requests: int) -> Iterab
     connection.close()
 
 
-def _mixes(vocabulary: Vocabulary) -> dict[str, Asked]:
+def _mixes(vocabulary: Vocabulary, after: Callable[[str], str]) -> dict[str, Asked]:
     pick = random.Random(11)
 
     def word(low: int, high: int) -> str:
@@ -134,6 +155,14 @@ def _mixes(vocabulary: Vocabulary) -> dict[str, Asked]:
 
     def skill() -> str:
         return f"skill-{min(int(pick.paretovariate(0.6)), 5000)}a"
+
+    def slip(word: str) -> str:
+        at = pick.randrange(1, len(word))
+        return (
+            word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :]
+            if pick.random() < 0.5
+            else word[:at] + word[at + 1 :]
+        )
 
     def limit() -> str:
         return str(pick.randint(19, 20))
@@ -162,8 +191,64 @@ def _mixes(vocabulary: Vocabulary) -> dict[str, Asked]:
             "inputMode": pick.choice(MODES),
             "binding": pick.choice(BINDINGS),
         },
+        "a slip in a word": lambda: {"text": slip(word(40, 4000))},
+        "slips in two words + tag": lambda: {
+            "text": f"{slip(word(0, 400))} {slip(word(0, 400))}",
+            "tag": tag(),
+        },
+        "Chinese": lambda: {"text": vocabulary.chinese(pick.randint(1, 3))},
+        "Chinese + a word": lambda: {"text": f"{word(0, 40)}{vocabulary.chinese(1)}"},
+        "a sentence": lambda: {"text": " ".join(word(0, 2000) for _ in range(8))},
+        "several values + latest": lambda: {
+            "tag": [tag(), tag(), tag()],
+            "binding": ["GRPC", "JSONRPC"],
+            "latest": "true",
+            "limit": limit(),
+        },
+        "the 20th page of a common word": lambda: {"text": (common := word(0, 40)), "cursor": after(common)},
         "word + provider": lambda: {"text": word(0, 40), "provider": f"Provider {pick.randrange(2000)}"},
     }
+
+
+class Pages:
+    """Cursors far into a search, found by paging there once."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._known: dict[str, str] = {}
+
+    def cursor(self, text: str) -> str:
+        """The cursor of the 20th page for a text, or of the last one."""
+        if text not in self._known:
+            connection = http.client.HTTPConnection("127.0.0.1", self._port)
+            cursor = ""
+            for _ in range(19):
+                connection.request("GET", "/v1/agents?" + urlencode({"text": text, "cursor": cursor}))
+                cursor = orjson.loads(connection.getresponse().read())["next"] or cursor
+            self._known[text] = cursor
+            connection.close()
+        return self._known[text]
+
+
+async def visible(service: "Service", seconds: int) -> list[float]:
+    """Seconds from the begin of each publish until a search finds what was published, in order of length, while `CHANGES`
+    cards a second are."""
+    url = f"http://127.0.0.1:{service.port}"
+    limits = httpx.Limits(max_connections=512)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30, limits=limits) as client:
+
+        async def change(number: int) -> float:
+            await asyncio.sleep(number / CHANGES)
+            began = time.perf_counter()
+            name = f"fresh zq{number}x{time.time_ns()}"
+            card = next(cards(1, Vocabulary(50))) | {"name": name}
+            (await client.post("/v1/agents", json={"card": card})).raise_for_status()
+            found = await client.get("/v1/agents", params={"text": name, "limit": 1})
+            if not found.raise_for_status().json()["total"]:
+                raise RuntimeError(f"{name} was published and is not found")
+            return time.perf_counter() - began
+
+        return sorted(await asyncio.gather(*(change(number) for number in range(seconds * CHANGES))))
 
 
 class Service:

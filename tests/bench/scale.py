@@ -23,6 +23,7 @@ class Scale:
     sdk_tasks: int = 8000
     cards: int = 100_000
     searches: int = 300
+    changing: int = 10
     crowd: int = 10_000
     sdk_crowd: int = 200
     stalled_chunks: int = 2000
@@ -55,6 +56,7 @@ QUICK = Scale(
     sdk_tasks=200,
     cards=1000,
     searches=10,
+    changing=1,
     crowd=100,
     sdk_crowd=20,
     stalled_chunks=50,
