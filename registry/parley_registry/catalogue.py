@@ -13,7 +13,7 @@ from parley_registry.entry import PUBLIC, Agent, Instance, Key
 from parley_registry.errors import UnknownAgent, UnknownInstance
 from parley_registry.external import External
 from parley_registry.feed import Feed
-from parley_registry.record import Published, Stored
+from parley_registry.record import Freshness, Published, Stored
 from parley_registry.rights import Rights
 from parley_registry.rollout import Rollout
 from parley_registry.rooms import Rooms
@@ -76,6 +76,10 @@ class Catalogue:
             tasks.create_task(self._every(1.0, self._external.look, first=1.0))
             tasks.create_task(self._trust.run(self._keys_changed))
             tasks.create_task(self._every(3600.0, self._forget_audited, first=60.0))
+
+    async def freshness(self) -> Freshness:
+        """How fresh what is served is."""
+        return await self._record.freshness()
 
     async def ready(self) -> str:
         """What this process still waits for, or "" when it can serve. Raises Unavailable."""

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from registry_service import RegistryThread, card_json
 
+from parley_registry.pages.fresh import Shown
 from parley_registry.pages.rendering import STATIC, ago, page, path_of, web_link
 
 VENDORED = {
@@ -153,15 +154,19 @@ def test_names_make_safe_paths_and_times_read_as_people_say_them() -> None:
     assert ago(0, 10**8) == "1970-01-01"
 
 
-def test_a_stale_state_is_told_on_top() -> None:
-    found = {"entries": [], "facets": {}, "next": "", "total": 0, "notes": [], "stale": True, "asOf": 1.0}
-    shown = page(
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [(16.2, "as it was 16 seconds ago"), (660.0, "as it was 11 minutes ago"), (None, "not known yet")],
+)
+def test_a_stale_state_is_told_on_top(age: float | None, told: str) -> None:
+    found = {"entries": [], "facets": {}, "next": "", "total": 0, "notes": []}
+    answer = page(
         "list.html", found=found, facets=[], text="", hidden=[], itself="/", first="", following="", older="/",
-        with_older=False, base="",
+        with_older=False, base="", shown=Shown("7s", True, "<nacos> does not answer", age),
     )  # fmt: skip
-    text = bytes(shown.body).decode()
-    assert "Not fresh" in text
-    assert 'datetime="1970-01-01T00:00:01Z"' in text
+    text = bytes(answer.body).decode()
+    assert told in text
+    assert "&lt;nacos&gt; does not answer." in text
 
 
 class Guarded:

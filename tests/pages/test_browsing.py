@@ -24,6 +24,8 @@ PAGES = {
     "history": "/agents/public/coder/history",
     "prompts": "/prompts",
     "prompt": "/prompts/public/planner-system",
+    "mcp servers": "/mcp",
+    "mcp server": "/mcp/public/io.example.team%2Ffiles",
     "missing": "/agents/public/nobody",
 }
 
@@ -183,6 +185,29 @@ def test_a_prompts_versions_and_labels_are_seen_and_its_text_is_text(visitor: Vi
     expect(page.locator(".facts")).to_contain_text("production")
     page.get_by_role("link", name="1.0.0").click()
     expect(page.locator("pre")).to_have_text("Plan for {{repo}}.")
+
+
+def test_an_mcp_servers_tools_are_seen_as_text(visitor: Visitor) -> None:
+    page = visitor.visit("/mcp?text=read")
+    page.get_by_role("link", name="io.example.team/files").click()
+    expect(page.get_by_role("heading", name="read_file")).to_be_visible()
+    expect(page.get_by_text("Reads <i>any</i> file")).to_be_visible()
+    page.get_by_text("Input", exact=True).click()
+    expect(page.get_by_label("Input of read_file")).to_contain_text('"path"')
+    expect(page.get_by_label("How it is started")).to_contain_text("npx")
+
+
+def test_an_agents_rollout_says_which_version_gets_how_much(visitor: Visitor, here: World) -> None:
+    table = [
+        {"version": "1.1.0", "state": "Current", "weight": 90},
+        {"version": "1.0.0", "state": "Ramping", "weight": 10},
+    ]
+    told = {"versions": table, "expected": 0}
+    httpx.put(f"{here.url}/v1/agents/coder/rollout", json=told, trust_env=False).raise_for_status()
+    page = visitor.visit("/agents/public/coder")
+    expect(page.get_by_role("row", name=re.compile("1.1.0 Current"))).to_contain_text("90 %")
+    expect(page.get_by_role("row", name=re.compile("1.0.0 Ramping"))).to_contain_text("10 %")
+    assert faults(page) == []
 
 
 def test_an_agents_history_says_what_became_of_it(visitor: Visitor) -> None:

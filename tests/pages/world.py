@@ -106,6 +106,17 @@ def world(home: Path) -> Iterator[World]:
             httpx.post(
                 f"{registry.url}/v1/prompts", json=told, timeout=30, trust_env=False
             ).raise_for_status()
+        schema = {"type": "object", "properties": {"path": {"type": "string"}}}
+        tool = {"name": "read_file", "description": "Reads <i>any</i> file", "inputSchema": schema}
+        launch = {"command": "npx", "args": ["files"]}
+        server = {
+            "name": "io.example.team/files",
+            "version": "1.0.0",
+            "protocol": "stdio",
+            "tools": [tool],
+            "launch": launch,
+        }
+        httpx.post(f"{registry.url}/v1/mcp", json=server, timeout=30, trust_env=False).raise_for_status()
         settings = {"store": f"sqlite:///{home}/full.db", "registry": registry.url}
         with running([start(home, {"full": settings})]):
             yield made

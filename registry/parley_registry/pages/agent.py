@@ -11,6 +11,7 @@ from parley_registry.catalogue import Catalogue
 from parley_registry.entry import Agent
 from parley_registry.models import entry_json
 from parley_registry.pages.comparing import rows
+from parley_registry.pages.fresh import shown_now
 from parley_registry.pages.rendering import page, path_of
 from parley_registry.pages.route import PageRoute
 from parley_registry.record import Stored
@@ -64,8 +65,8 @@ def agent_pages(catalogue: Catalogue) -> APIRouter:
 
     @router.get("/{version}", name="page-version")
     async def version(request: Request, namespace: Namespace, name: Name, version: Version) -> Response:
-        newest = await catalogue.last_change()
-        if request.query_params.get("seen") == str(newest):
+        now = await shown_now(catalogue)
+        if request.query_params.get("seen") == now.word:
             return Response(status_code=204)
         entry = await catalogue.get(Agent(namespace, name), version)
         versions = await catalogue.versions(entry.key.agent)
@@ -74,11 +75,12 @@ def agent_pages(catalogue: Catalogue) -> APIRouter:
             "agent.html",
             entry=told,
             card=told["card"],
+            shown=now,
             versions=[_line(one) for one in versions[:_LISTED]],
             rollout=(await catalogue.rollout(entry.key.agent)).versions,
             unlisted=max(0, len(versions) - _LISTED),
             most_skills=_SKILLS,
-            itself=f"{path_of(namespace, name, version)}?seen={newest}",
+            itself=f"{path_of(namespace, name, version)}?seen={now.word}",
         )
 
     @router.get("/{version}/card", name="page-card")

@@ -21,8 +21,8 @@ COOKIE = "parley_token"
 _MAX_TOKEN = 3800
 """Characters of a token that fits a cookie."""
 _MAX_FORM = 16 * 1024
-_PAGES = ("/agents/", "/prompts/", "/static/")
-_SINGLE = frozenset({"/", "/prompts", "/login", "/logout"})
+_PAGES = ("/agents/", "/mcp/", "/prompts/", "/static/")
+_SINGLE = frozenset({"/", "/mcp", "/prompts", "/login", "/logout"})
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -7,6 +7,7 @@ from parley_registry.catalogue import Catalogue
 from parley_registry.errors import BadRequest, Fault
 from parley_registry.models import page_json
 from parley_registry.pages.facetlinks import asked, facets_of, query_of, url_of
+from parley_registry.pages.fresh import shown_now
 from parley_registry.pages.rendering import page
 from parley_registry.pages.route import PageRoute
 from parley_registry.searching.query import MAX_TEXT
@@ -17,15 +18,15 @@ _RECOUNTED = 4
 
 
 def listing(catalogue: Catalogue) -> APIRouter:
-    """The route of the first page. With `seen`, the number of the change that a page shows, it is answered 204 until
-    there is a newer one; so an open page asks every few seconds at next to no cost."""
+    """The route of the first page. With `seen`, the word for what a page shows, it is answered 204 until
+    there is something else to show; so an open page asks every few seconds at next to no cost."""
     router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
     @router.get("/", name="page-list")
     async def agents(request: Request) -> Response:
         parameters = request.query_params
-        newest = await catalogue.last_change()
-        if parameters.get("seen") == str(newest):
+        now = await shown_now(catalogue)
+        if parameters.get("seen") == now.word:
             return Response(status_code=204)
         criteria = asked(parameters.multi_items())
         faults = [
@@ -48,11 +49,12 @@ def listing(catalogue: Catalogue) -> APIRouter:
             with_older="versions" in criteria,
             hidden=[(name, value) for name, values in criteria.items() for value in values if name != "text"],
             found=found,
+            shown=now,
             base=str(request.base_url).rstrip("/"),
             facets=facets_of(criteria, found["facets"]),
             first=url_of(criteria) if cursor else "",
             following=url_of(criteria, cursor=found["next"]) if found["next"] else "",
-            itself=url_of(criteria, cursor=cursor, seen=str(newest)),
+            itself=url_of(criteria, cursor=cursor, seen=now.word),
         )
 
     return router

@@ -9,6 +9,7 @@ from parley_registry.pages.agent import agent_pages
 from parley_registry.pages.door import PageDoor
 from parley_registry.pages.listing import listing
 from parley_registry.pages.prompting import prompt_pages
+from parley_registry.pages.serving import mcp_pages
 from parley_registry.pages.trying import Trying
 from parley_registry.settings import LOOPBACK, RegistrySettings
 
@@ -21,6 +22,7 @@ def install(
     app.include_router(listing(catalogue))
     app.include_router(agent_pages(catalogue))
     app.include_router(prompt_pages(catalogue.prompts))
+    app.include_router(mcp_pages(catalogue.mcp))
     allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
     app.include_router(Trying(catalogue, allow).router)
     app.add_middleware(PageDoor, authenticator=authenticator)
