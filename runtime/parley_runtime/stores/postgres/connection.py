@@ -15,7 +15,7 @@ from parley_core.errors import ConfigurationError, Unavailable
 
 _CONNECT = 5.0
 _STATEMENT = 10.0
-_POOLED = 6
+_POOLED = 5
 """Connections that all statements off the hot path share."""
 
 GONE = (

@@ -21,6 +21,12 @@ async def load(c: Any, ids: Sequence[str], unsure: bool) -> Sequence[StoredTask 
     return [found.get(task_id, ValueError(task_id)) for task_id in ids]
 
 
+async def generations(c: Any, ids: Sequence[str], unsure: bool) -> Sequence[int]:
+    """How far the logs of these tasks go; 0 for one that is not there."""
+    found = {row["id"]: row["generation"] for row in await c.fetch(sql.GENERATIONS, list(set(ids)))}
+    return [found.get(task_id, 0) for task_id in ids]
+
+
 def stored(row: Any) -> StoredTask:
     """A row of LOAD."""
     tail = list(zip(row["bodies"], row["messages"], strict=True)) if row["bodies"] else []

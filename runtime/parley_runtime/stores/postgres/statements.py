@@ -289,6 +289,7 @@ INSERT INTO step SELECT $1, $3, $4, $5, $6, $7 FROM task WHERE id = $1 AND epoch
 """
 STEPS = "SELECT name, result, started, ended FROM step WHERE task_id = $1 AND number = $2 ORDER BY ended"
 ALL_STEPS = "SELECT name, result, started, ended FROM step WHERE task_id = $1 ORDER BY started"
+GENERATIONS = "SELECT id, generation FROM task WHERE id = ANY($1::text[])"
 EVENTS = """
 SELECT generation, body, state, at, work FROM event WHERE task_id = $1 AND generation > $2 ORDER BY generation LIMIT $3
 """

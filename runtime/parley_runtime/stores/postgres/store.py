@@ -101,6 +101,10 @@ class PostgresStore:
         self._load: Lane[str, StoredTask] = Lane(
             a, "load", reading.load, key=lambda _: object(), patience=caller
         )
+        # Streams on however many tasks look for what they may have missed, and seldom is there any.
+        self._heads: Lane[str, int] = Lane(
+            a, "heads", reading.generations, key=lambda _: object(), patience=caller
+        )
         self._take: Lane[_Take, Taken] = Lane(
             a, "take", self._taking, key=lambda i: i.worker, patience=caller
         )
@@ -110,6 +114,7 @@ class PostgresStore:
             self._append,
             self._finish,
             self._load,
+            self._heads,
             self._take,
         )
 
@@ -316,6 +321,8 @@ class PostgresStore:
         return found if owner is None or found.owner == owner else None
 
     async def events(self, task_id: str, after: int, limit: int = 1000) -> Sequence[LoggedEvent]:
+        if await self._heads.submit(task_id) <= after:
+            return []
         async with self.pool.session() as c:
             return await reading.events(c, task_id, after, limit)
 
