@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from a2a.server.context import ServerCallContext
@@ -63,7 +63,8 @@ class PushConfigs(Protocol):
 
 
 class Acceptance:
-    """Takes messages in for one agent version."""
+    """Takes messages in, in a process of one agent version. `begins_on` gives the version that a context begins on which
+    does not exist yet; one that exists keeps its own."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Acceptance:
         worker: LocalWorker | None,
         payloads: Payloads | None = None,
         admission: Admission | None = None,
+        begins_on: Callable[[str], str] | None = None,
     ) -> None:
         self.card = card
         self._store = store
@@ -85,6 +87,7 @@ class Acceptance:
         self._reader = reader
         self._push = push
         self._version = version
+        self._begins_on = begins_on or (lambda _: version)
         self._worker = worker
         self._payloads = payloads or Payloads()
         self._admission = admission or Admission()
@@ -115,7 +118,10 @@ class Acceptance:
         if shown and not follow_up:
             first, snapshot = submitted(task_id, new_context, request.message)
         trace = current_trace.get() or new_trace()
+        version = self._version if follow_up else self._begins_on(new_context)
         worker = self._worker if self._worker is not None and self._worker.free > 0 else None
+        if version != self._version:
+            worker = None
         ear = self._reader.listen(task_id, request.message.context_id)
         accepting = self._store.accept(
             NewMessage(
@@ -126,7 +132,7 @@ class Acceptance:
                 follow_up,
                 named_context,
                 new_context,
-                self._version,
+                version,
                 pack(Call.of(context, owner, claims), request),
                 trace.traceparent,
                 first,
@@ -165,7 +171,7 @@ class Acceptance:
         if accepted.work is not None and worker is not None:
             worker.start(accepted.work)
         elif not accepted.duplicate:
-            self._queue.announce(self._version)
+            self._queue.announce(accepted.version)
 
     async def _push_config(self, request: pb.SendMessageRequest, task_id: str) -> bytes:
         if not request.configuration.HasField("task_push_notification_config"):

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
@@ -54,6 +54,7 @@ class Front(RequestHandler):
         cancel_wait: float = 10.0,
         payloads: Payloads | None = None,
         admission: Admission | None = None,
+        begins_on: Callable[[str], str] | None = None,
     ) -> None:
         self.card = card
         self.extended_card = extended_card
@@ -62,7 +63,7 @@ class Front(RequestHandler):
         self._push = push
         self._reader = Reader(store, bus)
         self._acceptance = Acceptance(
-            card, store, bus, queue, self._reader, push, version, worker, payloads, admission
+            card, store, bus, queue, self._reader, push, version, worker, payloads, admission, begins_on
         )
         self._cancel_wait = cancel_wait
 

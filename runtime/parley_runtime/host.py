@@ -35,6 +35,7 @@ from parley_runtime.prompts import HostPrompts
 from parley_runtime.publisher import Publisher
 from parley_runtime.push.service import PushService
 from parley_runtime.residents import executor_name, judge
+from parley_runtime.rollout import RolloutTable
 from parley_runtime.serving import HttpServer
 from parley_runtime.settings import HostSettings
 from parley_runtime.store import Resident
@@ -83,6 +84,7 @@ class AgentHost:
         self.payloads = payloads_for(s)
         version = self.card.version
         self.prompts = HostPrompts(self.card.name, version)
+        self.rollout = RolloutTable(self.card.name, version, self.store)
         self.worker = None
         if "worker" in s.role:
             self.worker = Worker(
@@ -112,6 +114,7 @@ class AgentHost:
             cancel_wait=s.cancel_wait,
             payloads=self.payloads,
             admission=Admission(frozenset(s.trusted), s.classes),
+            begins_on=self.rollout.choose,
         )
         inbox = s.inbox if "front" in s.role else ""
         self.inbox = Inbox.of(inbox, self.card.name, s.inbox_owner, self.front.submit)
@@ -153,6 +156,7 @@ class AgentHost:
         telemetry.start(self.card.name, self.id)
         await self.engines.open()
         await self._move_in()
+        await self.rollout.open()
         await self.payloads.open()
         begin = getattr(self._executor, "start", None)
         if begin is not None:
@@ -192,6 +196,7 @@ class AgentHost:
             group.create_task(self._sweeper().run())
             group.create_task(self.push.run())
             group.create_task(self.payloads.clean())
+            group.create_task(self.rollout.run(self._registry))
             if self.worker is not None:
                 group.create_task(self.worker.run())
             if self._publisher is not None:
@@ -357,7 +362,8 @@ class AgentHost:
 
     def _slower(self) -> dict[str, str]:
         inbox = self.inbox.status() if self.inbox is not None else ""
-        return {**self.engines.status(), **({"inbox": inbox} if inbox else {})}
+        said = {"inbox": inbox, "versions": self.rollout.status()}
+        return {**self.engines.status(), **{name: reason for name, reason in said.items() if reason}}
 
     def _not_ready(self) -> str:
         if self._draining:

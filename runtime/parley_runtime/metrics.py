@@ -18,6 +18,9 @@ STORE_UP = Gauge(
 )
 WAITING = Gauge("parley_queue_waiting", "Work that nobody has taken, by priority", ["agent", "priority"])
 QUOTA = Gauge("parley_quota_left", "Executions that the quota allows now (NaN: there is no quota)", ["agent"])
+UNHOSTED = Gauge(
+    "parley_queue_unhosted", "Work that waits for a version that no worker hosts", ["agent", "version"]
+)
 REFUSED = Counter("parley_messages_refused", "Messages refused because the backlog was full", ["agent"])
 EXPIRED = Counter("parley_tasks_expired", "Work whose deadline passed while it waited", ["agent"])
 DEGRADED = Gauge(

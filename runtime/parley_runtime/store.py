@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 from a2a.types import a2a_pb2 as pb
 
 from parley_core.errors import ParleyError
+from parley_registry.client import RolloutVersion
 
 TERMINAL = frozenset(
     {pb.TASK_STATE_COMPLETED, pb.TASK_STATE_FAILED, pb.TASK_STATE_CANCELED, pb.TASK_STATE_REJECTED}
@@ -162,6 +163,8 @@ class Accepted:
     """The work, already leased to the accepting process, when it asked for that and the task was free."""
     at: float = 0.0
     """Of a new task: when it was accepted, by the store's clock."""
+    version: str = ""
+    """The version that its context is pinned to (unknown of a duplicate)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,8 +388,10 @@ class Store(Protocol):
 
     async def take(self, worker: str, version: str, limit: int) -> Taken:
         """Lease up to `limit` free entries, one a task, within the agent's quota: requests to cancel first, then by
-        priority, then by the tenants' shares, then oldest first. Entries of a version that no live worker hosts may
-        be taken by any worker. (Cancels and expired entries use no quota.)"""
+        priority, then by the tenants' shares, then oldest first. (Cancels and expired entries use no quota.)
+
+        Entries of another version are taken only when no live worker hosts that one: without a rollout table by any
+        worker; with one by workers of the current version, and only of versions that are Drained or not in it."""
 
     async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
         """Lease entries whose deadline passed while they waited, of any version; each has `expired` set."""
@@ -446,3 +451,13 @@ class Store(Protocol):
 
     async def queue_state(self) -> QueueState:
         """How much work waits and runs."""
+
+    # -- versions
+    async def rollout(self) -> Sequence[RolloutVersion]:
+        """The agent's rollout table as it was last told to the store; empty without one."""
+
+    async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
+        """Keep the agent's rollout table: `take` goes by it, and hosts that start while the registry is away."""
+
+    async def unhosted(self) -> Mapping[str, int]:
+        """How many entries wait of each version that no live worker hosts."""

@@ -117,7 +117,8 @@ class Accepting:
             if await c.fetchval(sql.ADD_WORK, *row, *share) is None:
                 return None  # the same message, at the same moment, for another task
             await c.fetch(sql.SETTLE, [m.task_id])
-            return Accepted(m.task_id, head["context_id"], head["generation"], number, False)
+            version = head["version"]
+            return Accepted(m.task_id, head["context_id"], head["generation"], number, False, version=version)
 
 
 async def _not_made(c: Any, m: NewMessage, limits: Limits) -> Outcome:
@@ -182,7 +183,7 @@ def _accepted(row: Any, m: NewMessage) -> Accepted:
     if row["taken"]:
         content = ("message", row["at_version"], m.request, m.traceparent)
         work = Work(*ids, m.owner, 1, *content, 1, 1, row["now"], row["generation"] > 0, m.priority)  # type: ignore[arg-type]
-    return Accepted(*ids, row["generation"], 1, False, work, row["now"])
+    return Accepted(*ids, row["generation"], 1, False, work, row["now"], row["at_version"])
 
 
 async def _first_push(c: Any, m: NewMessage) -> None:

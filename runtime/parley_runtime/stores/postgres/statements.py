@@ -46,9 +46,9 @@ entry AS (
   ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING task_id),
 made AS (SELECT r.* FROM ranked r JOIN entry e ON e.task_id = r.task_id),
 tasks AS (
- INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, status_at)
+ INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, status_at, accepted)
   SELECT task_id, owner, context_id, at_version, coalesce(state, 0), CASE WHEN state IS NULL THEN 0 ELSE 1 END,
-   CASE WHEN taken THEN 1 ELSE 0 END, state IS NOT NULL, coalesce(status_at, now_s()) FROM made),
+   CASE WHEN taken THEN 1 ELSE 0 END, state IS NOT NULL, coalesce(status_at, now_s()), now_s() FROM made),
 {_SHOWN if shown else ""}
 queued AS (
  INSERT INTO queue(task_id, number, version, priority, rank, since, expires, worker, held)
@@ -309,9 +309,24 @@ FOLD = """
 WITH d AS (DELETE FROM depth WHERE ctid = ANY(ARRAY(SELECT ctid FROM depth LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING version, priority, delta)
 INSERT INTO depth SELECT version, priority, sum(delta) FROM d GROUP BY version, priority HAVING sum(delta) <> 0
 """
+# Whose work nobody alive does, and that is this version's to do: with a rollout table, the current version has what is of
+# versions that are gone by the table.
 ORPHANS = """
-SELECT version FROM depth GROUP BY version HAVING sum(delta) > 0
-EXCEPT SELECT version FROM worker WHERE lease_until >= now_s()
+(SELECT version FROM depth WHERE NOT EXISTS (SELECT FROM rollout)
+  OR EXISTS (SELECT FROM rollout WHERE version = $1 AND state = 'Current') GROUP BY version HAVING sum(delta) > 0
+ EXCEPT SELECT version FROM worker WHERE lease_until >= now_s())
+EXCEPT SELECT version FROM rollout WHERE state <> 'Drained'
+"""
+ROLLOUT = "SELECT version, state, weight FROM rollout ORDER BY position"
+SETTING_ROLLOUT = "LOCK TABLE rollout IN SHARE ROW EXCLUSIVE MODE"
+DROP_ROLLOUT = "DELETE FROM rollout"
+ADD_ROLLOUT = """
+INSERT INTO rollout(position, version, state, weight) SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::float8[])
+"""
+UNHOSTED = """
+SELECT version, sum(delta)::bigint AS waiting FROM depth d
+ WHERE NOT EXISTS (SELECT FROM worker w WHERE w.version = d.version AND w.lease_until >= now_s())
+ GROUP BY version HAVING sum(delta) > 0
 """
 CLOCK = "UPDATE quota SET clock = $1 WHERE clock < $1"
 LIMITS = "SELECT limits, clock FROM quota"

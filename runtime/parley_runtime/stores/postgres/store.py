@@ -17,6 +17,7 @@ import asyncpg
 import orjson
 
 from parley_core.errors import ConfigurationError, Unavailable
+from parley_registry.client import RolloutVersion
 from parley_runtime.store import (
     Accepted,
     Append,
@@ -35,7 +36,7 @@ from parley_runtime.store import (
     TaskTrace,
     Work,
 )
-from parley_runtime.stores.postgres import accepting, appending, leasing, reading, retaining
+from parley_runtime.stores.postgres import accepting, appending, leasing, reading, retaining, versions
 from parley_runtime.stores.postgres import statements as sql
 from parley_runtime.stores.postgres.connection import GONE, Pool, address_of
 from parley_runtime.stores.postgres.lane import Lane
@@ -250,7 +251,7 @@ class PostgresStore:
         taken, rank = await leasing.take(c, item.worker, item.version, item.limit, self._limits)
         found = list(taken.work)
         if len(found) < item.limit and not taken.wait:
-            for version in await self._unhosted(c, now=not found):
+            for version in await self._unhosted(c, item.version, now=not found):
                 more, rank_there = await leasing.take(
                     c, item.worker, version, item.limit - len(found), self._limits
                 )
@@ -259,11 +260,11 @@ class PostgresStore:
         self._clock = max(self._clock, rank)
         return Taken(found, taken.wait)
 
-    async def _unhosted(self, c: Any, *, now: bool) -> Sequence[str]:
-        """Versions that have work waiting and no worker alive; asked for `now`, or now and then, as there seldom are any."""
+    async def _unhosted(self, c: Any, version: str, *, now: bool) -> Sequence[str]:
+        """Versions that have work waiting and no worker alive, which `version` is to do; asked for `now`, or now and then, as there seldom are any."""
         if now or time.monotonic() >= self._orphans_at:
             self._orphans_at = time.monotonic() + _UPKEEP
-            self._orphans = [row["version"] for row in await c.fetch(sql.ORPHANS)]
+            self._orphans = [row["version"] for row in await c.fetch(sql.ORPHANS, version)]
         return self._orphans
 
     async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
@@ -342,6 +343,20 @@ class PostgresStore:
         left = min(float(limits.burst), tokens + max(0.0, now - refilled) * limits.rate)
         quota = left if limits.rate > 0 else None
         return QueueState(sum(waiting.values()), running, age, waiting, quota)
+
+    # -- versions
+
+    async def rollout(self) -> Sequence[RolloutVersion]:
+        async with self.pool.session() as c:
+            return await versions.rollout(c)
+
+    async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
+        async with self.pool.transaction() as c:
+            await versions.set_rollout(c, table)
+
+    async def unhosted(self) -> Mapping[str, int]:
+        async with self.pool.session() as c:
+            return await versions.unhosted(c)
 
     # -- limits, retention, upkeep
 

@@ -92,9 +92,12 @@ def rank(c: sqlite3.Connection, schedule: Schedule, m: NewMessage, version: str)
     return place
 
 
-def glance(c: sqlite3.Connection, now: float) -> Taken | None:
+def glance(c: sqlite3.Connection, version: str, now: float) -> Taken | None:
     """What `take` would say without taking anything; None when there may be something to take."""
-    if c.execute(sql.ANY_READY).fetchone() is None:
+    if (
+        c.execute(sql.ANY_READY, (version,)).fetchone() is None
+        and c.execute(sql.ORPHANS, (version, now)).fetchone() is None
+    ):
         return Taken()
     schedule = look(c, "")
     left = schedule.left(now)

@@ -4,8 +4,8 @@ FIND_MESSAGE = "SELECT digest, task_id, generation, number FROM message WHERE ow
 ADD_MESSAGE = "INSERT OR IGNORE INTO message VALUES(?, ?, ?, ?, ?, ?)"
 
 TASK_HEAD = "SELECT owner, context_id, version, state, generation, epoch, visible, push, refusal, log_from FROM task WHERE id = ?"
-ADD_TASK = """INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, push, status_at)
- VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_TASK = """INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, push, accepted, status_at)
+ VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 SET_PUSH = "UPDATE task SET push = 1 WHERE id = ?"
 # A context keeps the version it was born with: that of any task in it.
 PIN = "SELECT version FROM task WHERE owner = ? AND context_id = ? LIMIT 1"
@@ -41,14 +41,22 @@ READY = """SELECT w.priority, w.rank, w.rank - ifnull(k.rank, 0), w.accepted, w.
  WHERE w.state = 0 AND w.version = ? ORDER BY w.priority DESC, w.rank, w.accepted LIMIT ?"""
 EXPIRED = """SELECT task_id, number, version, priority, tenant FROM work
  WHERE state = 0 AND expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?"""
-ANY_READY = "SELECT 1 FROM work WHERE state = 0 LIMIT 1"
+ANY_READY = "SELECT 1 FROM work WHERE state = 0 AND version = ? LIMIT 1"
 ANY_CANCEL = "SELECT 1 FROM work WHERE state <= 0 AND kind = 'cancel' LIMIT 1"
-# Each version with ready entries, by one step in the index; then those that nobody alive hosts.
+# Each version with ready entries, by one step in the index; then those that nobody alive hosts, and that are this version's
+# to run: with a rollout table, the current version has what is of versions that are gone by the table.
 ORPHANS = """WITH RECURSIVE v(name) AS (
  SELECT min(version) FROM work WHERE state = 0
  UNION ALL SELECT (SELECT min(version) FROM work WHERE state = 0 AND version > v.name) FROM v WHERE v.name IS NOT NULL)
-SELECT name FROM v WHERE name IS NOT NULL AND name <> ?
- AND NOT EXISTS(SELECT 1 FROM worker o WHERE o.version = v.name AND o.lease_until >= ?)"""
+SELECT name FROM v WHERE name IS NOT NULL AND name <> ?1
+ AND NOT EXISTS(SELECT 1 FROM worker o WHERE o.version = v.name AND o.lease_until >= ?2)
+ AND (NOT EXISTS(SELECT 1 FROM rollout) OR (EXISTS(SELECT 1 FROM rollout WHERE version = ?1 AND state = 'Current')
+  AND NOT EXISTS(SELECT 1 FROM rollout r WHERE r.version = v.name AND r.state <> 'Drained')))"""
+ROLLOUT = "SELECT version, state, weight FROM rollout ORDER BY position"
+DROP_ROLLOUT = "DELETE FROM rollout"
+ADD_ROLLOUT = "INSERT INTO rollout(position, version, state, weight) VALUES(?, ?, ?, ?)"
+UNHOSTED = """SELECT version, count(*) FROM work w WHERE state = 0
+ AND NOT EXISTS(SELECT 1 FROM worker o WHERE o.version = w.version AND o.lease_until >= ?) GROUP BY version"""
 LAST_RANK = """SELECT (SELECT rank FROM clock WHERE version = ?1 AND priority = ?2),
  (SELECT rank FROM share WHERE version = ?1 AND priority = ?2 AND tenant = ?3)"""
 CHARGE = """INSERT INTO share VALUES(?, ?, ?, ?, ?)

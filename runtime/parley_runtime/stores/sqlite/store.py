@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from parley_core.database import connect, migrate, sqlite_path
+from parley_registry.client import RolloutVersion
 from parley_runtime.store import (
     Accepted,
     Append,
@@ -32,7 +33,7 @@ from parley_runtime.store import (
     TaskTrace,
     Work,
 )
-from parley_runtime.stores.sqlite import reading, retention, scheduling, tables, writing
+from parley_runtime.stores.sqlite import reading, retention, scheduling, tables, versions, writing
 from parley_runtime.stores.sqlite import statements as sql
 from parley_runtime.stores.sqlite.lane import Lane, Writer
 
@@ -153,7 +154,7 @@ class SqliteStore:
         return await self.write(lambda c: writing.retire(c, worker))
 
     async def take(self, worker: str, version: str, limit: int) -> Taken:
-        nothing = await self.read(lambda c: scheduling.glance(c, time.time()))
+        nothing = await self.read(lambda c: scheduling.glance(c, version, time.time()))
         if nothing is not None:
             return nothing
         return await self.write(lambda c: scheduling.take(c, worker, version, limit, time.time()))
@@ -213,6 +214,15 @@ class SqliteStore:
         assert self._writer is not None, "the store is not open"
         now = time.time()
         return await self._writer.aside(lambda c: retention.retain(c, now - events, now - tasks))
+
+    async def rollout(self) -> Sequence[RolloutVersion]:
+        return await self.read(versions.rollout)
+
+    async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
+        await self.write(lambda c: versions.set_rollout(c, table))
+
+    async def unhosted(self) -> Mapping[str, int]:
+        return await self.read(lambda c: versions.unhosted(c, time.time()))
 
     async def limits(self) -> Limits:
         return await self.read(scheduling.limits)

@@ -179,4 +179,27 @@ CREATE TABLE resident(
   executor TEXT NOT NULL
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE rollout(
+  version TEXT PRIMARY KEY,
+  position INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  weight REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE measure(
+  task_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version TEXT NOT NULL,
+  at REAL NOT NULL,
+  value REAL NOT NULL,
+  PRIMARY KEY(task_id, name)
+) WITHOUT ROWID;
+CREATE INDEX measure_newest ON measure(at, version, name, value);
+ALTER TABLE task ADD COLUMN accepted REAL NOT NULL DEFAULT 0;
+CREATE INDEX task_interrupted ON task(version, owner, context_id) WHERE state IN (6, 8);
+DROP INDEX task_ended;
+CREATE INDEX task_ended ON task(ended, version, state, accepted) WHERE ended IS NOT NULL AND compact = 0;
+DROP INDEX task_compact;
+CREATE INDEX task_compact ON task(ended, version, state, accepted) WHERE compact = 1;
+""",
 )

@@ -77,6 +77,7 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
         int(taken),
         shown,
         bool(m.push),
+        now,
     )
     c.execute(sql.ADD_TASK, (*task, (first.status_at if first else None) or now))
     if m.push:
@@ -88,7 +89,7 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
             c.execute(sql.ADD_OUTBOX, (1, first.body, m.traceparent, now, m.task_id))
     if not taken:
         _queue(c, schedule, m, 1, version, 0, now)
-        return Accepted(m.task_id, context_id, shown, 1, False, at=now)
+        return Accepted(m.task_id, context_id, shown, 1, False, at=now, version=version)
     scheduling.spend(c, schedule, 1, now)
     row = (m.task_id, 1, "message", 1, version, take_as, 1, m.request, m.traceparent, now, now)
     c.execute(sql.ADD_WORK, (*row, m.message_id, m.tenant, m.priority, 0.0, None))
@@ -96,7 +97,7 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
     work = Work(
         *ids, "message", version, m.request, m.traceparent, 1, 1, now, bool(first), priority=m.priority
     )
-    return Accepted(m.task_id, context_id, shown, 1, False, work, now)
+    return Accepted(m.task_id, context_id, shown, 1, False, work, now, version)
 
 
 def _in_time(m: NewMessage) -> bool:
@@ -161,7 +162,7 @@ def _follow_up(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -
         work = scheduling.lease(c, take_as, now, m.task_id, number, epoch, owner, context_id)
     else:
         _queue(c, schedule, m, number, version, -1 if busy else 0, now)
-    return Accepted(m.task_id, context_id, generation, number, False, work)
+    return Accepted(m.task_id, context_id, generation, number, False, work, version=version)
 
 
 def _add_push(c: sqlite3.Connection, m: NewMessage, now: float) -> None:

@@ -1,0 +1,95 @@
+"""Which version a context begins on: the agent's rollout table as a host knows it."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing
+
+from parley_core.errors import ParleyError, Unavailable
+from parley_registry.client import Registry, Rollout
+from parley_runtime import metrics
+from parley_runtime.store import Store
+
+log = logging.getLogger(__name__)
+
+_AGAIN = 0.5
+"""Seconds after which a watch that was refused is tried again (the registry may not know the agent yet)."""
+_COUNT = 1.0
+"""Seconds between looks for work that nobody does."""
+
+
+class RolloutTable:
+    """The table of one agent in a host of its version `own`: what the registry said last, told to the store as well. While
+    the registry is away it stays as it is; a host that starts meanwhile has what the store was told."""
+
+    def __init__(self, agent: str, own: str, store: Store) -> None:
+        self._agent = agent
+        self._own = own
+        self._store = store
+        self._rollout = Rollout("", agent)
+        self._unhosted: Mapping[str, int] = {}
+        self._shown: set[str] = set()
+
+    def choose(self, context_id: str) -> str:
+        """The version that a new context begins on; this host's own without a table."""
+        return self._rollout.choose(context_id) or self._own
+
+    def status(self) -> str:
+        """ "" while all that waits has somebody to do it; else how much waits of versions that no worker hosts."""
+        return ", ".join(
+            f"{count} {'entry waits' if count == 1 else 'entries wait'} for {version}, which no worker hosts"
+            for version, count in sorted(self._unhosted.items())
+        )
+
+    async def open(self) -> None:
+        """Begin with what the store was told last. Raises Unavailable."""
+        self._rollout = Rollout("", self._agent, tuple(await self._store.rollout()))
+
+    async def run(self, registry: Registry | None) -> None:
+        """Follow the registry's table, and count what waits in vain, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._count())
+            if registry is not None:
+                group.create_task(self._follow(registry))
+
+    async def _follow(self, registry: Registry) -> None:
+        said = ""
+        while True:
+            try:
+                async with aclosing(registry.watch_rollouts(self._agent)) as tables:
+                    async for table in tables:
+                        said = ""
+                        await self._learn(table)
+            except ParleyError as error:
+                if str(error) != said:
+                    log.warning("the rollout table of %s stays as it is: %s", self._agent, error)
+                said = str(error)
+            await asyncio.sleep(_AGAIN)
+
+    async def _learn(self, table: Rollout) -> None:
+        if table.versions != self._rollout.versions:
+            log.info("new contexts of %s begin on %s", self._agent, _shares(table) or self._own)
+        self._rollout = table
+        while True:
+            try:
+                if tuple(await self._store.rollout()) != table.versions:
+                    await self._store.set_rollout(table.versions)
+                return
+            except Unavailable as error:
+                log.warning("the store has not been told of the rollout table: %s", error)
+                await asyncio.sleep(_AGAIN)
+
+    async def _count(self) -> None:
+        while True:
+            try:
+                self._unhosted = await self._store.unhosted()
+                for version in self._shown | self._unhosted.keys():
+                    metrics.UNHOSTED.labels(self._agent, version).set(self._unhosted.get(version, 0))
+                self._shown |= self._unhosted.keys()
+            except Unavailable:
+                log.debug("work that nobody does is not counted: the store does not answer")
+            await asyncio.sleep(_COUNT)
+
+
+def _shares(table: Rollout) -> str:
+    return ", ".join(f"{one.version} ({one.weight:g} %)" for one in table.versions if one.weight)
