@@ -1,4 +1,4 @@
-"""Lets the modules of this folder import each other, and the network that the registry's tests of Nacos cut."""
+"""Lets the modules of this folder import each other, and the waiting of the registry's tests of Nacos."""
 
 import sys
 from pathlib import Path

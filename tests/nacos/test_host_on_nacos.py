@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from nacos_host import HostProcess
-from nacos_kit import CutNetwork, eventually
+from nacos_kit import eventually
 
+from engines.links import Condition
 from engines.nacos import Nacos as Server
+from engines.nacos_link import NacosLink
 from parley_registry.client import Registry, UnknownAgent, connect
 from parley_registry.nacos.address import NacosAddress
 
@@ -103,18 +105,24 @@ async def test_a_host_outlives_a_restart_of_nacos_and_is_found_again(
     await registry.aclose()
 
 
+@pytest.fixture
+async def link(server: Server) -> AsyncIterator[NacosLink]:
+    """A way to the server that can be cut; not open yet."""
+    made = NacosLink(server)
+    yield made
+    await made.close()
+
+
 async def test_a_host_serves_before_there_is_a_nacos_and_publishes_itself_when_there_is(
-    own_url: str, tmp_path: Path
+    own_url: str, link: NacosLink, tmp_path: Path
 ) -> None:
-    address = NacosAddress.parse(own_url)
-    network = CutNetwork(address)
     registry = connect(own_url)
-    with HostProcess(tmp_path, own_url.replace(f":{address.servers[0].port}/", f":{network.port}/")) as host:
+    with HostProcess(tmp_path, link.address(NacosAddress.parse(own_url).namespace)) as host:
         await eventually(lambda: _answers(host), 30.0)
         assert (await host.readyz())["status"] == "not in the registry yet"
-        async with network:
-            await eventually(host.ready, 20.0)
-            assert await health(registry) == "up"
+        await link.start()
+        await eventually(host.ready, 20.0)
+        assert await health(registry) == "up"
         assert "is Nacos running there?" in host.log
     await registry.aclose()
 
@@ -123,23 +131,24 @@ async def _answers(host: HostProcess) -> bool:
     return bool(await host.readyz()) and await host.answers()
 
 
-async def test_a_cut_network_heals(own_url: str, tmp_path: Path) -> None:
-    address = NacosAddress.parse(own_url)
+@pytest.mark.parametrize("condition", ["black", "cut"])
+async def test_a_cut_network_heals(
+    own_url: str, link: NacosLink, tmp_path: Path, condition: Condition
+) -> None:
     registry = connect(own_url)
-    async with CutNetwork(address) as network:
-        through = own_url.replace(f":{address.servers[0].port}/", f":{network.port}/")
-        with HostProcess(tmp_path, through) as host:
-            await eventually(host.ready, 30.0)
-            network.part()
+    await link.start()
+    with HostProcess(tmp_path, link.address(NacosAddress.parse(own_url).namespace)) as host:
+        await eventually(host.ready, 30.0)
+        await link.set(condition)
 
-            async def said_so() -> bool:
-                return (await host.readyz()).get("status") == "not in the registry yet"
+        async def said_so() -> bool:
+            return (await host.readyz()).get("status") == "not in the registry yet"
 
-            await eventually(said_so, 30.0)
-            assert await host.answers()
-            network.heal()
-            await eventually(host.ready, 20.0)
-            await eventually(lambda: _is(registry, "up"), 5.0)
+        await eventually(said_so, 30.0)
+        assert await host.answers()
+        await link.set("whole")
+        await eventually(host.ready, 20.0)
+        await eventually(lambda: _is(registry, "up"), 5.0)
     await registry.aclose()
 
 
