@@ -17,7 +17,7 @@ from parley_registry.nacos.server import Nacos
 from parley_registry.prompts.check import MAX_LABELS, check_prompt
 from parley_registry.prompts.library import PromptLibrary
 from parley_registry.prompts.prompt import AgentVersion, PromptKey, PromptVersion
-from parley_registry.prompts.records.nacos import NacosPromptSource
+from parley_registry.prompts.records.nacos_either import NacosPromptSource
 from parley_registry.prompts.records.sql import SqlPrompts
 from parley_registry.prompts.source import PromptSource, Wanted
 

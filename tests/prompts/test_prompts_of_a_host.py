@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from engines.ports import free_port
-from parley_registry.client import AgentVersion, PromptKey, RegistryClient
+from parley_registry.client import AgentVersion, PromptKey, Registry, RegistryClient, connect
 from parley_registry.prompts.check import check_prompt
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prompted"
@@ -78,8 +78,8 @@ async def answered_within(url: str, wanted: str, seconds: float) -> float:
         assert asked < seconds, f"asked after {asked:.2f} s, the answer was still {text!r}"
 
 
-async def push(client: RegistryClient, version: str, text: str, *labels: str) -> None:
-    told = {"name": "review", "version": version, "template": text}
+async def push(client: Registry, version: str, text: str, *labels: str) -> None:
+    told = {"namespace": client.namespace, "name": "review", "version": version, "template": text}
     await client.prompts.push(check_prompt(told, now=time.time())[0], labels)
 
 
@@ -128,3 +128,24 @@ async def test_the_next_task_uses_what_the_registry_says_now_without_a_restart(
     for _ in range(5):
         assert await ask(old) == ("Go: what is wrong?", {"review": "1.4.0"})
         assert await ask(new) == ("Find faults in Go.", {"review": "1.3.0"})
+
+
+@pytest.mark.cluster
+async def test_a_host_on_nacos_alone_gets_a_new_version_as_quickly(tmp_path: Path, nacos_url: str) -> None:
+    registry = connect(nacos_url)
+    key = PromptKey(registry.namespace, "review")
+    with host(tmp_path, nacos_url, "1.9.0") as old, host(tmp_path, nacos_url, "2.0.0") as new:
+        await push(registry, "1.2.0", "As a reviewer of {{language}}.", "production")
+        await answered_within(
+            old, "As a reviewer of Go.", 10.0
+        )  # the first push of a connection takes its time
+        await answered_within(new, "As a reviewer of Go.", 10.0)
+
+        await push(registry, "1.3.0", "Find faults in {{language}}.", "production")
+        assert await answered_within(old, "Find faults in Go.", 1.0) <= 1.0
+
+        await push(registry, "1.4.0", "{{language}}?")
+        await registry.prompts.bind(key, AgentVersion("prompted", "2.0.0"), "1.4.0")
+        await answered_within(new, "Go?", 1.0)
+        assert await ask(old) == ("Find faults in Go.", {"review": "1.3.0"})
+    await registry.aclose()

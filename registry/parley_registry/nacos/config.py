@@ -1,9 +1,11 @@
 """Configs: read, published (also only if unchanged since they were read), removed, listened to."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from parley_registry.errors import BadRequest, RegistryUnavailable
 from parley_registry.nacos.connection import NacosConnection, NotThere
 from parley_registry.nacos.keys import KeyWatch, KeyWatches
 from parley_registry.nacos.wanted import Wanted
@@ -11,6 +13,9 @@ from parley_registry.nacos.wanted import Wanted
 _RESYNC = 60.0
 """Seconds after which all configs listened to are compared although nothing was pushed."""
 _BATCH = 500
+_TRIES = 40
+_PAUSE = 0.05
+"""A config that the server is just writing is not given; that is over within some 100 ms."""
 
 
 class ConfigKey(NamedTuple):
@@ -75,10 +80,20 @@ class Configs:
 
     async def get(self, key: ConfigKey) -> Config | None:
         """A config, or None when there is none."""
-        try:
-            told = await self._connection.call("ConfigQueryRequest", _body(key))
-        except NotThere:
-            return None
+        for _ in range(_TRIES):
+            try:
+                told = await self._connection.call("ConfigQueryRequest", _body(key))
+                break
+            except NotThere:
+                return None
+            except BadRequest as error:
+                if "try later" not in str(error):  # said while the server writes the config down
+                    raise
+                await asyncio.sleep(_PAUSE)
+        else:
+            raise RegistryUnavailable(
+                f"Nacos keeps writing the config {key.id} of group {key.group}; try again"
+            )
         return Config(
             str(told.get("content") or ""),
             str(told.get("md5") or ""),

@@ -24,7 +24,7 @@ from parley_registry.nacos.naming import Endpoint
 from parley_registry.nacos.presence import Presence
 from parley_registry.nacos.removal import remove
 from parley_registry.nacos.server import Nacos
-from parley_registry.prompts.records.nacos import NacosPromptSource
+from parley_registry.prompts.records.nacos_either import NacosPromptSource
 from parley_registry.rollout import Rollout
 from parley_registry.versions import highest_first, is_version
 

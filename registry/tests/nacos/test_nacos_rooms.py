@@ -21,7 +21,9 @@ from parley_registry.nacos.registry import NacosRegistry
 from parley_registry.nacos.server import Nacos
 from parley_registry.prompts.check import check_prompt
 from parley_registry.prompts.prompt import PromptVersion
+from parley_registry.rights import Rights
 from parley_registry.rooms import Rooms
+from parley_registry.warden import Warden
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -36,12 +38,17 @@ async def rooms(address: NacosAddress, tmp_path: Path) -> AsyncIterator[Rooms]:
     record = SqlRecord(f"sqlite:///{tmp_path}/r.db")
     await record.open()
     async with Nacos(address) as nacos:
-        made = Rooms(record.database, nacos)
+        made = Rooms(record.database, warden(record), nacos)
         running = asyncio.create_task(made.run())
         yield made
         running.cancel()
         await asyncio.wait([running])
     await record.close()
+
+
+def warden(record: SqlRecord) -> Warden:
+    """One that lets everybody."""
+    return Warden(record, Rights((), (), ""))
 
 
 def prompt(space: str, version: str, text: str, name: str = "review") -> PromptVersion:
@@ -189,11 +196,11 @@ async def test_with_nacos_away_the_copy_is_served_and_changes_are_refused(
     await record.open()
     key = PromptKey(address.namespace, "review")
     async with Nacos(address) as nacos:
-        made = Rooms(record.database, nacos)
+        made = Rooms(record.database, warden(record), nacos)
         await made.prompts.push(prompt(key.namespace, "1.0.0", "one"), ["production"])
         await made.mcp.register(server(key.namespace))
     async with Nacos(NacosAddress.parse("nacos://127.0.0.1:1/" + key.namespace), timeout=1.0) as away:
-        made = Rooms(record.database, away)
+        made = Rooms(record.database, warden(record), away)
         running = asyncio.create_task(made.run())
         assert (await made.prompts.version(key, "1.0.0")).template == "one"
         assert (await made.mcp.get(McpKey(*key)._replace(name="weather"))).version == "1.0.0"

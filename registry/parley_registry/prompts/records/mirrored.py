@@ -9,13 +9,16 @@ from parley_registry.errors import BadRequest
 from parley_registry.nacos.config import Listener
 from parley_registry.nacos.server import Nacos
 from parley_registry.prompts.prompt import Prompt, PromptKey, PromptVersion, VersionNote
-from parley_registry.prompts.records.nacos import PROMPTS, NacosPrompts, index_id, prompt_of
+from parley_registry.prompts.records.nacos import PROMPTS, index_id
+from parley_registry.prompts.records.nacos_either import NacosEitherPrompts
 from parley_registry.prompts.records.sql import SqlPrompts
 
 _logger = logging.getLogger(__name__)
 
 RESYNC = 30.0
 """Seconds between two looks at which prompts there are, for what no push has told."""
+POLL = 2.0
+"""Seconds between two looks at all prompts where Nacos pushes none (its own prompt registry, from 3.2)."""
 _RETRY = 1.0
 
 
@@ -27,7 +30,7 @@ class MirroredPrompts:
         self, nacos: Nacos, copy: SqlPrompts, namespaces: Sequence[str], changed: Callable[[], None]
     ) -> None:
         self._nacos = nacos
-        self._source = NacosPrompts(nacos)
+        self._source = NacosEitherPrompts(nacos)
         self._copy = copy
         self._namespaces = tuple(namespaces)
         self._changed = changed
@@ -35,6 +38,7 @@ class MirroredPrompts:
         self._open: dict[PromptKey, None] = {}
         self._wake = asyncio.Event()
         self._away = False
+        self._left_out: set[PromptKey] = set()
 
     async def load(self, key: PromptKey) -> Prompt | None:
         """See `PromptRecord.load`."""
@@ -97,6 +101,10 @@ class MirroredPrompts:
             for key in open_now:
                 try:
                     await self._bring(key)
+                except BadRequest as error:
+                    if key not in self._left_out:
+                        self._left_out.add(key)
+                        _logger.warning("a prompt of Nacos is not shown: %s", error)
                 except ParleyError as error:
                     self._say(error)
                     self._tell(key)
@@ -107,10 +115,11 @@ class MirroredPrompts:
     async def _resync(self) -> None:
         while True:
             try:
+                pushes = await self._source.pushes()
                 for namespace in self._namespaces:
                     found = {PromptKey(namespace, name) for name in await self._source.names(namespace)}
                     for key in found:
-                        self._listen(key)
+                        self._listen(key) if pushes else self._tell(key)
                     for prompt in await self._copy.page(namespace, (), None, 1_000_000):
                         if prompt.key not in found:
                             self._tell(prompt.key)
@@ -118,11 +127,11 @@ class MirroredPrompts:
                 self._say(error)
                 await asyncio.sleep(_RETRY)
             else:
-                await asyncio.sleep(RESYNC)
+                await asyncio.sleep(RESYNC if pushes else POLL)
 
     async def _bring(self, key: PromptKey) -> None:
         """Have the copy be as Nacos says now."""
-        there = prompt_of(key, await self._nacos.configs.get(index_id(key)))
+        there = await self._source.load(key)
         if there is None:
             if await self._copy.forget(key):
                 self._changed()

@@ -8,18 +8,16 @@ counts is what the first names: it is written after the text and only as long as
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Sequence
 
 import orjson
 
 from parley_registry.errors import BadRequest, RegistryUnavailable
-from parley_registry.nacos.config import Config, ConfigKey, Configs, Listener
+from parley_registry.nacos.config import Config, ConfigKey, Configs
 from parley_registry.nacos.connection import Overtaken
 from parley_registry.nacos.lock import Locks
 from parley_registry.nacos.server import Nacos
-from parley_registry.prompts.library import PromptLibrary
 from parley_registry.prompts.prompt import Prompt, PromptKey, PromptVersion, VersionNote
-from parley_registry.prompts.source import Wanted
 from parley_registry.prompts.wire import prompt_json, read_prompt, read_version, version_json
 
 PROMPTS = "parley-prompts"
@@ -30,8 +28,6 @@ _NONE_YET = "0" * 32
 _SHOWN = 5.0
 """Seconds within which Nacos shows what it has taken; usually 0.1 to 0.3."""
 _PAGE = 200
-_LOOK = 1.0
-"""Seconds between two looks whether Nacos is still there, while it says nothing."""
 
 
 class NacosPrompts:
@@ -155,40 +151,6 @@ class NacosPrompts:
         )
 
 
-class NacosPromptSource(PromptLibrary):
-    """`source.PromptSource` directly on Nacos, without a registry service between."""
-
-    def __init__(self, nacos: Nacos) -> None:
-        super().__init__(NacosPrompts(nacos))
-        self._nacos = nacos
-
-    async def follow(self, wanted: Wanted) -> AsyncGenerator[PromptKey, None]:
-        """See `PromptSource.follow`; Nacos pushes within 0.1 to 0.3 s."""
-        self._nacos.open()
-        told: asyncio.Queue[PromptKey] = asyncio.Queue()
-        listeners: dict[PromptKey, Listener] = {}
-        try:
-            while True:
-                for key in wanted.keys:
-                    if key not in listeners:
-                        listeners[key] = self._nacos.configs.listen(index_id(key), _teller(told, key))
-                next_key = asyncio.ensure_future(told.get())
-                grown = asyncio.ensure_future(wanted.grown())
-                try:
-                    await asyncio.wait([next_key, grown], timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    grown.cancel()
-                    if not next_key.done():
-                        next_key.cancel()
-                if next_key.done() and not next_key.cancelled():
-                    yield next_key.result()
-                elif not self._nacos.connection.live:
-                    raise self._nacos.connection.problem
-        finally:
-            for listener in listeners.values():
-                listener.close()
-
-
 def index_id(key: PromptKey) -> ConfigKey:
     """The config that says all of a prompt but its texts."""
     return ConfigKey(key.namespace, PROMPTS, key.name)
@@ -221,7 +183,3 @@ def _md5(text: str) -> str:
 
 def _lock(key: PromptKey) -> str:
     return f"parley-prompt:{key.namespace}:{key.name}"
-
-
-def _teller(told: "asyncio.Queue[PromptKey]", key: PromptKey) -> Callable[[Config | None], None]:
-    return lambda _: told.put_nowait(key)
