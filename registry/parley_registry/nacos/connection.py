@@ -15,7 +15,7 @@ import grpc
 
 from parley_core.errors import ParleyError
 from parley_registry.errors import BadRequest, NotAllowed, RegistryUnavailable
-from parley_registry.nacos.http import NacosHttp
+from parley_registry.nacos.http import NacosHttp, refused
 from parley_registry.nacos.payload import pack, unpack
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class NacosConnection:
             raise RegistryUnavailable(f"{self.address} does not know this connection any more")
         if code == _REFUSED:
             self._http.forget(token)
-            raise NotAllowed(f"{self.address} does not let {self.address.user or 'nobody'!r} do that: {said}")
+            raise refused(self.address, said)
         if code == _NO_CONFIG:
             raise NotThere(said)
         if "cas publish fail" in said.lower():

@@ -152,19 +152,13 @@ class NacosHttp:
         raise RegistryUnavailable(f"{self.address} does not answer ({failure}); is Nacos running there?")
 
     def _data(self, response: httpx.Response) -> Any:
-        try:
-            told = orjson.loads(response.content)
-            code, message, data = int(told["code"]), str(told["message"]), told.get("data")
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            code, message, data = -1, response.text.partition("\n")[0][:200], None
+        code, message, data = _result(response)
         status = response.status_code
         if status == 200 and code == 0:
             return data
         detail = f"{message}: {data}" if isinstance(data, str) and data else message
         if status in (401, 403):
-            raise NotAllowed(
-                f"{self.address} does not let {self.address.user or 'nobody'!r} do that: {detail}"
-            )
+            raise refused(self.address, detail)
         if code in _UNKNOWN_AGENT:
             raise UnknownAgent(detail)
         if code == _CONFLICT:
@@ -172,6 +166,21 @@ class NacosHttp:
         if status >= 500 or status == 429:
             raise RegistryUnavailable(f"{self.address} fails ({status}): {detail}")
         raise BadRequest(f"Nacos refuses ({status}, code {code}): {detail}")
+
+
+def refused(address: NacosAddress, said: str) -> NotAllowed:
+    """Nacos does not let the user do something."""
+    who = repr(address.user) if address.user else "an address without user and password"
+    return NotAllowed(f"{address} does not let {who} do that: {said}")
+
+
+def _result(response: httpx.Response) -> tuple[int, str, Any]:
+    """Code, message and data of Nacos's envelope; code -1 for an answer without, as its filters give them."""
+    try:
+        told = orjson.loads(response.content)
+        return int(told.get("code", -1)), str(told["message"]), told.get("data")
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+        return -1, response.text.partition("\n")[0][:200], None
 
 
 def _seen(login: "asyncio.Task[None]") -> None:

@@ -13,6 +13,8 @@ from parley_registry.nacos.wanted import Wanted
 
 _RESYNC = 30.0
 """Seconds after which a subscription is asked again although nothing was pushed."""
+_RESYNC_OWN = 300.0
+"""… and after which own instances are registered again although nothing is known to be wrong."""
 _PAGE = 1000
 _LEAVING = 2.0
 
@@ -65,7 +67,7 @@ class Naming:
         self._subscribed: dict[Service, list[Subscription]] = {}
         self._seen: dict[Service, tuple[float, tuple[Endpoint, ...]]] = {}
         self._registrations = Wanted(
-            connection, "instances", self._settle_own, lambda: list(self._own), resync=86400.0
+            connection, "instances", self._settle_own, lambda: list(self._own), resync=_RESYNC_OWN
         )
         self._subscriptions = Wanted(
             connection, "subscriptions", self._settle_subscription, self._all_subscribed, resync=_RESYNC

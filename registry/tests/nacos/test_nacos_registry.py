@@ -19,6 +19,7 @@ from parley_registry.entry import Change, Instance
 from parley_registry.errors import (
     CardRejected,
     LatestInUse,
+    NotAllowed,
     RegistryUnavailable,
     RolloutConflict,
     RolloutRejected,
@@ -315,6 +316,17 @@ async def test_a_wrong_password_is_said_clearly_and_never_repeated(nacos_url: st
             await wrong.rollout("coder")
     finally:
         await wrong.aclose()
+
+
+async def test_who_names_no_user_is_told_so(nacos_url: str) -> None:
+    address = NacosAddress.parse(nacos_url)
+    nobody = connect(f"nacos://{address.servers[0].http}/{address.namespace}")
+    try:
+        for call in (nobody.get("coder"), nobody.rollout("coder")):
+            with pytest.raises(NotAllowed, match="does not let an address without user and password do that"):
+                await call
+    finally:
+        await nobody.aclose()
 
 
 async def test_nothing_secret_is_logged_at_any_level(
