@@ -1,19 +1,15 @@
 """What the pages promise whatever the browser: headers, no foreign posts, a way in with a token, nothing linked that is no web address."""
 
 import hashlib
-import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
 from registry_service import RegistryThread, card_json
+from token_issuer import Guarded
 
 from parley_registry.pages.fresh import Shown
 from parley_registry.pages.rendering import STATIC, ago, page, path_of, web_link
@@ -167,31 +163,6 @@ def test_a_stale_state_is_told_on_top(age: float | None, told: str) -> None:
     text = bytes(answer.body).decode()
     assert told in text
     assert "&lt;nacos&gt; does not answer." in text
-
-
-class Guarded:
-    """A registry that asks who calls, and tokens for it."""
-
-    def __init__(self, home: Path) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        jwk = json.loads(ECAlgorithm.to_jwk(self._key.public_key()))
-        path = home / "jwks.json"
-        path.write_text(json.dumps({"keys": [jwk | {"kid": "k", "alg": "ES256", "use": "sig"}]}))
-        self.settings = {
-            "auth_issuer": "https://issuer.example",
-            "auth_audience": "registry",
-            "auth_jwks": str(path),
-        }
-
-    def token(self, **claims: Any) -> str:
-        told = {
-            "iss": "https://issuer.example",
-            "aud": "registry",
-            "sub": "ann",
-            "exp": time.time() + 600,
-            **claims,
-        }
-        return jwt.encode(told, self._key, "ES256", headers={"kid": "k"})
 
 
 def test_where_callers_must_prove_who_they_are_a_browser_signs_in_once(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-WAIT = 15_000
+WAIT = 30_000
 """Milliseconds that something on a page may take to happen."""
+
+expect.set_options(timeout=WAIT)
 
 
 def chromium() -> str:

@@ -2,12 +2,14 @@
 
 import re
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 from browser import Visitor, faults, focused, overflow
-from playwright.sync_api import Page, expect
-from registry_service import card_json
+from playwright.sync_api import Browser, Page, expect
+from registry_service import RegistryProcess, RegistryThread, card_json, free_port
+from token_issuer import Guarded
 from world import HOSTILE, INJECTION, World
 
 pytestmark = pytest.mark.browser
@@ -130,9 +132,9 @@ def test_an_open_list_follows_what_happens_and_the_focus_stays(visitor: Visitor,
     assert focused(page) == "live-b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_is_accessible_on_a_phone_and_in_the_dark(visitor: Visitor, name: str) -> None:
-    visitor.complaints = [] if name != "missing" else visitor.complaints
     phone = {"width": 320, "height": 640}
     for scheme, size in (("light", {"width": 1100, "height": 800}), ("dark", phone)):
         page = visitor.visit(PAGES[name], color_scheme=scheme, viewport=size)
@@ -240,3 +242,47 @@ def test_pages_are_light_and_fast(here: World) -> None:
         loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', http.get("/").text)
         ours = [path for path in loaded if "htmx" not in path and "hx-sse" not in path]
         assert sum(len(http.get(path).content) for path in ours) < 30_000
+
+
+@pytest.mark.slow
+def test_an_open_page_says_when_nobody_answers_and_goes_on_when_somebody_does(
+    visitor: Visitor, tmp_path: Path
+) -> None:
+    port = free_port()
+    with RegistryProcess(tmp_path / "r.db", port=port) as registry:
+        World(registry.url).publish(card_json("steady"))
+        page = visitor.visit(f"{registry.url}/")
+        expect(page.locator("#count")).to_have_text("1 agent")
+    expect(page.locator("#away")).to_contain_text("does not answer")
+    assert names(page) == ["steady"]
+    with RegistryProcess(tmp_path / "r.db", port=port) as registry:
+        World(registry.url).publish(card_json("further"))
+        expect(page.locator("#count")).to_have_text("2 agents")
+        expect(page.locator("#away")).to_be_empty()
+        page.get_by_role("link", name="further", exact=True).click()
+        httpx.delete(f"{registry.url}/v1/agents/further", trust_env=False).raise_for_status()
+        expect(page.get_by_role("heading", name="Not Found")).to_be_visible()
+    visitor.complaints.clear()
+    visitor.foreign.clear()
+
+
+def test_who_must_sign_in_does_so_once(browser: Browser, tmp_path: Path) -> None:
+    guarded = Guarded(tmp_path)
+    with RegistryThread(tmp_path / "r.db", **guarded.settings) as registry:
+        found = Visitor(browser, registry.url)
+        page = found.visit("/?tag=python", viewport={"width": 320, "height": 640}, color_scheme="dark")
+        expect(page).to_have_title(re.compile("Sign in"))
+        assert faults(page) == []
+        assert overflow(page) <= 0
+        page.get_by_label("Token").fill(guarded.token())
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(f"{registry.url}/?tag=python")
+        assert faults(page) == []
+        with page.expect_response(lambda answer: "seen=" in answer.url) as asked:
+            pass
+        assert asked.value.status == 204, "an open page goes on asking, signed in"
+        page.get_by_role("button", name="Sign out").click()
+        expect(page).to_have_title(re.compile("Sign in"))
+        found.leave()
+        assert found.complaints == []
