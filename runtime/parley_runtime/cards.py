@@ -62,7 +62,8 @@ class Cards:
                 said = str(error)
                 continue
             said = ""
-            if self._keys is None or keys.public() != self._keys.public():
+            before, self._keys = self._keys, keys
+            if before is None or keys.id != before.id:
                 self._sign(keys)
                 log.info("cards are signed with key %s from now on", keys.id)
                 changed()

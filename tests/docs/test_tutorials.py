@@ -69,6 +69,12 @@ def test_a_quota_holds_as_the_scheduling_page_says(folder: Path) -> None:
 
 
 @pytest.mark.timeout(100)
+def test_cards_are_signed_as_the_trust_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "trust.md", folder, seconds=80)
+    assert litter(folder) == set()
+
+
+@pytest.mark.timeout(100)
 def test_the_registry_is_browsed_as_its_page_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "browsing.md", folder, seconds=80)
     assert litter(folder) == set()
