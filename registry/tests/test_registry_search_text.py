@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from registry_service import card_json
 
 from parley_registry.entry import Key
@@ -201,3 +203,45 @@ def test_no_word_within_reach_is_missed() -> None:
     assert {word for word, _ in spelling.near("reviex")} == {"review"}
     assert [word for word, _ in spelling.near("previw")] == ["preview"]
     assert spelling.near("completely") == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5)), max_size=40))
+def test_however_changes_come_the_index_finds_what_is_there(changes: list[tuple[int, int]]) -> None:
+    words = ("alpha", "beta", "gamma", "delta", "epsilon")
+    cards = Cards()
+    held: dict[str, str] = {}
+    for who, what in changes:
+        name = f"agent{who}"
+        if what == len(words):
+            held.pop(name, None)
+            cards.drop(name)
+        else:
+            held[name] = words[what]
+            cards.put(card(name, f"{words[what]} common"))
+    for word in words:
+        assert set(cards.names(word)) == {name for name, has in held.items() if has == word}
+    assert set(cards.names("common")) == set(held)
+    cards.index.settle(now=True)
+    for word in words:
+        assert set(cards.names(word)) == {name for name, has in held.items() if has == word}
+    cards.index.close()
+
+
+def test_what_just_came_is_ranked_among_the_others() -> None:
+    cards = Cards()
+    cards.put(*(card(f"agent{number}", "one of many parsers") for number in range(20)))
+    cards.put(card("parser", "It parses", "parser"))
+    assert not cards.index.settled
+    assert cards.names("parser")[0] == "parser"
+    cards.index.settle(now=True)
+    assert cards.names("parser")[0] == "parser"
+
+
+def test_what_is_dropped_leaves_the_ranker_too() -> None:
+    cards = Cards()
+    for _ in range(5):
+        cards.put(card("again", "the same words"))
+    cards.index.settle(now=True)
+    assert cards.index._ranker._searcher.num_docs == 1
+    cards.index.close()

@@ -69,7 +69,8 @@ class Ranker:
 
     def drop(self, number: int) -> None:
         """Remove a document."""
-        self._writer.delete_documents_by_term("id", number)
+        # By query, for deleting by term takes any number for a signed one, and so deletes nothing here.
+        self._writer.delete_documents_by_query(Query.term_query(self._schema, "id", number))
         self._fresh.pop(number, None)
         self._gone += 1
 
@@ -105,21 +106,22 @@ class Ranker:
         ]
         if not self._fresh:
             return best
-        rarity = {word: self._rarity(word) for group in wanted.words for word, _ in group}
+        words = {word for group in wanted.words for word, _ in group}
+        rarity = {(field, word): self._rarity(field, word) for field, _ in _FIELDS for word in words}
         best += [(self._score(n, wanted, rarity), n) for n in self._fresh if n in within]
         return sorted(best, key=lambda one: -one[0])
 
-    def _score(self, number: int, wanted: Wanted, rarity: Mapping[str, float]) -> float:
+    def _score(self, number: int, wanted: Wanted, rarity: Mapping[tuple[str, str], float]) -> float:
         score = 0.0
-        for (_, boost), of_field in zip(_FIELDS, self._fresh[number], strict=True):
+        for (field, boost), of_field in zip(_FIELDS, self._fresh[number], strict=True):
             for word, weight in (one for group in wanted.words for one in group):
                 if times := of_field.count(word):
-                    score += boost * weight * rarity[word] * times * (_K1 + 1) / (times + _K1)
+                    score += boost * weight * rarity[field, word] * times * (_K1 + 1) / (times + _K1)
         return round(score, 4)
 
-    def _rarity(self, word: str) -> float:
-        having = max(self._searcher.doc_freq(field, word) for field, _ in _FIELDS)
-        return log(1 + (self._searcher.num_docs - having + 0.5) / (having + 0.5))
+    def _rarity(self, field: str, word: str) -> float:
+        having = self._searcher.doc_freq(field, word) + 1
+        return log(1 + (self._searcher.num_docs + 1 - having + 0.5) / (having + 0.5))
 
     def _query(self, wanted: Wanted) -> Query:
         groups = [Query.boolean_query(self._either(group)) for group in wanted.words]

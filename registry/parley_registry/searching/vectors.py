@@ -17,7 +17,7 @@ class NearestVectors:
         self._has = BitMap()
         self._numbers: NDArray[np.int8] = np.zeros((0, size), np.int8)
         self._scales: NDArray[np.float32] = np.zeros(0, np.float32)
-        self._bits: NDArray[np.uint64] = np.zeros((0, -(-size // 64)), np.uint64)
+        self._bits: NDArray[np.uint64] = np.zeros((-(-size // 64), 0), np.uint64)
 
     def __len__(self) -> int:
         return len(self._has)
@@ -32,7 +32,7 @@ class NearestVectors:
         scale = largest / 127 if largest else 1.0
         self._numbers[document] = np.rint(vector / scale)
         self._scales[document] = scale / length if length else 0.0
-        self._bits[document] = self._signs(vector)
+        self._bits[:, document] = self._signs(vector)
         self._has.add(document)
 
     def drop(self, document: int) -> None:
@@ -50,8 +50,10 @@ class NearestVectors:
         there = among & self._has
         documents = np.frombuffer(there.to_array(), np.uint32) if there else np.zeros(0, np.uint32)
         if len(documents) > _LIKELY:
-            # All rows are compared, for taking some out of them first would cost more.
-            differing = np.bitwise_count(self._bits ^ self._signs(vector)).sum(axis=1, dtype=np.uint16)
+            # All are compared, for taking some out of them first would cost more; 64 dimensions at a time.
+            differing = np.zeros(self._bits.shape[1], np.uint16)
+            for bits, signs in zip(self._bits, self._signs(vector), strict=True):
+                differing += np.bitwise_count(bits ^ signs)
             distances = differing[documents]
             documents = documents[np.argpartition(distances, _LIKELY)[:_LIKELY]]
         rows = self._numbers[documents].astype(np.float32)
@@ -60,14 +62,12 @@ class NearestVectors:
         return [(int(documents[at]), float(similar[at])) for at in best if similar[at] >= floor]
 
     def _signs(self, vector: NDArray[np.float32]) -> NDArray[np.uint64]:
-        bits = np.zeros(self._bits.shape[1] * 64, np.uint8)
+        bits = np.zeros(self._bits.shape[0] * 64, np.uint8)
         bits[: self._size] = vector > 0
         return np.packbits(bits).view(np.uint64)
 
     def _grow(self, least: int) -> None:
-        rows = max(least, len(self._scales) * 5 // 4, 256)
-        for name in ("_numbers", "_scales", "_bits"):
-            old = getattr(self, name)
-            new = np.zeros((rows, *old.shape[1:]), old.dtype)
-            new[: len(old)] = old
-            setattr(self, name, new)
+        more = max(least, len(self._scales) * 5 // 4, 256) - len(self._scales)
+        self._numbers = np.pad(self._numbers, ((0, more), (0, 0)))
+        self._scales = np.pad(self._scales, (0, more))
+        self._bits = np.pad(self._bits, ((0, 0), (0, more)))
