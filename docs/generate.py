@@ -29,6 +29,7 @@ from parley_registry import client as registry_client
 from parley_registry import errors as registry_errors
 from parley_registry.settings import RegistrySettings
 from parley_runtime import host, steps
+from parley_runtime import prompts as runtime_prompts
 from parley_runtime.settings import HostSettings
 
 FOLDER = Path(__file__).parent
@@ -331,6 +332,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "host": lambda: classes(host, "AgentHost"),
     "host settings": lambda: settings(HostSettings),
     "step": lambda: functions(steps, "step"),
+    "prompt": lambda: functions(runtime_prompts, "prompt"),
+    "prompts": lambda: classes(registry_client, "Prompts", "PromptVersion", "Prompt"),
     "registry client": lambda: classes(registry_client, "RegistryClient"),
     "registry values": lambda: classes(registry_client, "Entry", "Instance", "Page", "Hit", "Change"),
     "errors": lambda: exceptions(core_errors, registry_errors),

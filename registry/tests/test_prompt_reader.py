@@ -92,7 +92,7 @@ async def test_the_last_known_is_answered_while_the_registry_is_away_which_is_sa
                     await asyncio.sleep(0.05)
                 with RegistryProcess(store, port=first.port):
                     await client.prompts.label(KEY, "production", "1.1.0")
-                    await text_within(prompts, "two", 8.0)
+                    await text_within(prompts, "two", 20.0)
             said = [record.message for record in caplog.records if "prompts" in record.message]
             assert len([one for one in said if "stay as they were known last" in one]) == 1
             assert said[-1] == "prompts are fresh again"
@@ -113,7 +113,7 @@ async def test_a_default_serves_until_the_registry_is_reached(
             await prompts.get("other")
         with RegistryProcess(tmp_path / "r.db", port=port):
             await push(client, "1.0.0", "kept", "production")
-            await text_within(prompts, "kept", 8.0, default="in code {{x}}")
+            await text_within(prompts, "kept", 20.0, default="in code {{x}}")
 
 
 async def test_what_the_registry_does_not_have_is_the_default_or_an_error_until_it_has_it(

@@ -126,3 +126,9 @@ def test_prompts_go_as_their_page_says(folder: Path) -> None:
 def test_a_host_is_found_in_nacos_as_its_page_says(folder: Path, nacos_url: str) -> None:
     follow(PROJECT / "docs" / "nacos.md", folder, seconds=120, settings={"PARLEY_NACOS": nacos_url})
     assert litter(folder) == set()
+
+
+@pytest.mark.timeout(150)
+def test_mcp_servers_go_as_their_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "mcp.md", folder, seconds=120)
+    assert litter(folder) == set()

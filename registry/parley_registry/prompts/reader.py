@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from parley_registry.prompts.wire import with_digest
 
 _logger = logging.getLogger(__name__)
 
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds before the registry is tried again."""
 
 
@@ -146,7 +147,7 @@ class Prompts:
                 if not self._away:
                     self._away = True
                     _logger.warning("prompts stay as they were known last: %s", error)
-            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.5, 1.5))
             failures += 1
 
     def _known(self, key: PromptKey, label: str) -> PromptVersion | None:
