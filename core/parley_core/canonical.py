@@ -1,13 +1,14 @@
 """The bytes of an AgentCard that a signature covers (A2A 1.0, section 8.4.1): RFC 8785 over its JSON."""
 
-from typing import Any
+from copy import copy
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import rfc8785
 from a2a.types import AgentCard
 from google.api.field_behavior_pb2 import FieldBehavior, field_behavior
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict, SerializeToJsonError
-from google.protobuf.message import Message
 
 from parley_core.errors import ParleyError
 
@@ -23,7 +24,7 @@ def canonical(card: AgentCard) -> bytes:
     Raises NotCanonical.
     """
     said = _said(card)
-    _complete(card, said)
+    _complete(AgentCard.DESCRIPTOR, said)
     return _bytes(said)
 
 
@@ -52,28 +53,42 @@ def _bytes(value: Any) -> bytes:
         raise NotCanonical(f"the card cannot be signed or verified: {error}") from error
 
 
-def _complete(message: Message, said: dict[str, Any]) -> None:
+class _Member(NamedTuple):
+    """A member of a message that has to be looked at: because it is required, or because it holds messages."""
+
+    name: str
+    required: bool
+    empty: Any
+    holds: Descriptor | None
+    many: Literal["", "list", "map"]
+
+
+@cache
+def _members(kind: Descriptor) -> tuple[_Member, ...]:
+    found = []
+    for field in kind.fields:
+        required = FieldBehavior.REQUIRED in field.GetOptions().Extensions[field_behavior]
+        mapped = _is_map(field)
+        holds = field.message_type.fields_by_name["value"].message_type if mapped else field.message_type
+        if holds is not None and holds.file != kind.file:  # a Struct, which is JSON as it is
+            holds = None
+        if required or holds is not None:
+            many: Literal["", "list", "map"] = "map" if mapped else "list" if field.is_repeated else ""
+            found.append(_Member(field.json_name, required, _empty(field), holds, many))
+    return tuple(found)
+
+
+def _complete(kind: Descriptor, said: dict[str, Any]) -> None:
     """Add the required members that ProtoJSON leaves out because they are empty."""
-    for field in message.DESCRIPTOR.fields:
-        name = field.json_name
-        if FieldBehavior.REQUIRED in field.GetOptions().Extensions[field_behavior]:
-            said.setdefault(name, _empty(field))
-        if (
-            not said.get(name)
-            or field.message_type is None
-            or field.message_type.file != message.DESCRIPTOR.file
-        ):
+    for member in _members(kind):
+        if member.required and member.name not in said:
+            said[member.name] = copy(member.empty)
+        told = said.get(member.name)
+        if member.holds is None or told is None:
             continue
-        value = getattr(message, field.name)
-        if _is_map(field):
-            if field.message_type.fields_by_name["value"].message_type is not None:
-                for key, one in value.items():
-                    _complete(one, said[name][key])
-        elif field.is_repeated:
-            for one, told in zip(value, said[name], strict=True):
-                _complete(one, told)
-        else:
-            _complete(value, said[name])
+        parts = told if member.many == "list" else told.values() if member.many == "map" else (told,)
+        for part in parts:
+            _complete(member.holds, part)
 
 
 def _empty(field: FieldDescriptor) -> Any:

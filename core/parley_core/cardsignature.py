@@ -45,6 +45,7 @@ class TrustedKey:
     signer: str
 
 
+Canonical = Callable[[AgentCard], bytes]
 Find = Callable[[str, str], Sequence[TrustedKey]]
 """The trusted keys with this id, to verify a signature of this algorithm with."""
 
@@ -71,14 +72,15 @@ def check(card: AgentCard, find: Find) -> Signature:
         return Signature("none")
     said = [_header(one) for one in card.signatures[:MAX_SIGNATURES]]
     found = Signature("untrusted", next((kid for kid, _ in said if kid), ""))
-    payloads: list[bytes] | None = None
+    payloads: dict[Canonical, bytes | None] = {}
     for one, (kid, algorithm) in zip(card.signatures, said, strict=False):
-        trusted = find(kid, algorithm) if kid and algorithm in ALGORITHMS else ()
-        if trusted and payloads is None:
-            payloads = _payloads(card)
-        for key in trusted:
-            if any(_fits(one, payload, key.key, algorithm) for payload in payloads or ()):
-                return Signature("verified", kid, key.signer)
+        for key in find(kid, algorithm) if kid and algorithm in ALGORITHMS else ():
+            for form in (canonical, without_empty):
+                if form not in payloads:
+                    payloads[form] = _payload(form, card)
+                payload = payloads[form]
+                if payload is not None and _fits(one, payload, key.key, algorithm):
+                    return Signature("verified", kid, key.signer)
             if found.state == "untrusted":
                 found = Signature("invalid", kid, key.signer)
     return found
@@ -102,11 +104,11 @@ def _header(signature: AgentCardSignature) -> tuple[str, str]:
     return (kid if isinstance(kid, str) else ""), (algorithm if isinstance(algorithm, str) else "")
 
 
-def _payloads(card: AgentCard) -> list[bytes]:
+def _payload(form: Canonical, card: AgentCard) -> bytes | None:
     try:
-        return list(dict.fromkeys((canonical(card), without_empty(card))))
+        return form(card)
     except NotCanonical:
-        return []
+        return None
 
 
 def _fits(signature: AgentCardSignature, payload: bytes, key: jwt.PyJWK, algorithm: str) -> bool:
