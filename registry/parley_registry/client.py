@@ -49,9 +49,11 @@ from parley_registry.prompts.http import HttpPrompts
 from parley_registry.prompts.prompt import AgentVersion, Prompt, PromptKey, PromptVersion, Variable
 from parley_registry.prompts.reader import HasPrompts, Prompts, default_prompt
 from parley_registry.rollout import Rollout, RolloutVersion
+from parley_registry.rollouts.figures import SAMPLE, VersionFigures, figures_from, figures_json, quantile
 from parley_registry.rollouts.http import HttpRollouts
 
 __all__ = [
+    "SAMPLE",
     "AgentVersion",
     "Audited",
     "BadRequest",
@@ -94,9 +96,13 @@ __all__ = [
     "UnknownPrompt",
     "Variable",
     "VersionConflict",
+    "VersionFigures",
     "VersionInUse",
     "connect",
     "default_prompt",
+    "figures_from",
+    "figures_json",
+    "quantile",
     "require_registry",
 ]
 

@@ -14,6 +14,7 @@ from a2a.utils.errors import A2AError
 
 from parley_core.errors import Unavailable
 from parley_runtime.bus import Bus, Wake
+from parley_runtime.measures import measured
 from parley_runtime.payloads import Payloads
 from parley_runtime.prompts import Using
 from parley_runtime.steps import LeaseLost, Scope, StepError
@@ -69,6 +70,7 @@ class TaskLog(EventQueue):
         self._bus = bus
         self._work = work
         self._pending: list[NewEvent] = []
+        self._measures: dict[str, float] = {}
         self._first = fold.generation + 1
         self._in_flight = 0
         self._scheduled = False
@@ -113,6 +115,8 @@ class TaskLog(EventQueue):
             return
         if self._using is not None:
             event = self._using.noted(event, self.fold.task)
+        if reported := measured(event):
+            self._measures |= reported
         for change in self.fold.change(event):
             self._pending.append(change)
         self._send_soon()
@@ -157,6 +161,7 @@ class TaskLog(EventQueue):
     def _send(self) -> None:
         self._scheduled = False
         events, self._pending = self._pending, []
+        measures, self._measures = self._measures, {}
         states = events[-1].state
         ends = states in ENDED
         append = Append(
@@ -168,6 +173,7 @@ class TaskLog(EventQueue):
             self.fold.snapshot_due(force=ends or states in INTERRUPTED),
             self._work.traceparent,
             ends,
+            measures,
         )
         self._first += len(events)
         self._in_flight += 1

@@ -3,6 +3,8 @@
 from a2a.types import a2a_pb2 as pb
 from prometheus_client import Counter, Gauge, Histogram
 
+from parley_runtime.store import ERROR, MESSAGE
+
 REQUESTS = Counter(
     "parley_requests", "A2A requests by binding, operation and outcome", ["binding", "operation", "outcome"]
 )
@@ -31,6 +33,11 @@ STREAM_LAG = Histogram(
     "From an event's commit to its being handed to a stream",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
+
+
+def end_name(state: int) -> str:
+    """How a task ended, by the store's number of it: as `state_name`, and "error" for a protocol error."""
+    return {MESSAGE: "message", ERROR: "error"}.get(state) or state_name(state)
 
 
 def state_name(state: int | None) -> str:

@@ -1,6 +1,7 @@
 """What a host serves besides the protocol: health, readiness, metrics, and how a task went."""
 
 import base64
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import orjson
@@ -10,10 +11,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from parley_core.errors import Unavailable
+from parley_registry.client import figures_json
 from parley_runtime import metrics
 from parley_runtime.push.outbox import Failure
 from parley_runtime.store import Store, TaskTrace
 from parley_runtime.task import fold
+
+_HOUR, _LONGEST = 3600.0, 30 * 86400.0
 
 
 class Pages:
@@ -31,7 +35,10 @@ class Pages:
         self._undelivered = undelivered
         self._not_ready = not_ready
         self._degraded = degraded
-        self.owned = [Route("/parley/v1/tasks/{id}/trace", self.trace)]
+        self.owned = [
+            Route("/parley/v1/tasks/{id}/trace", self.trace),
+            Route("/parley/v1/versions", self.versions),
+        ]
 
     async def healthz(self, request: Request) -> Response:
         """200 while the event loop turns."""
@@ -56,6 +63,17 @@ class Pages:
             metrics.DEGRADED.labels(engine).set(engine in degraded)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    async def versions(self, request: Request) -> Response:
+        """How each version of the agent does, whichever replica is asked: open tasks and contexts, and of the last `since`
+        seconds (an hour unless given) what ended how, how long it took, and what executors measured."""
+        since = _seconds(request.query_params.get("since", str(_HOUR)))
+        if not 0 < since <= _LONGEST:
+            message = f"since is a number of seconds, more than 0 and at most {_LONGEST:.0f}"
+            return JSONResponse({"error": {"code": 400, "message": message}}, 400)
+        found = await self._store.figures(since)
+        told = {"since": since, "versions": [figures_json(one) for one in found]}
+        return Response(orjson.dumps(told), media_type="application/json")
+
     async def trace(self, request: Request) -> Response:
         """How one of the caller's tasks went: work, steps, events and takeovers with their times, and which push
         notifications did not arrive, and why."""
@@ -66,6 +84,13 @@ class Pages:
             return JSONResponse({"error": {"code": 404, "message": "there is no such task"}}, 404)
         told = _trace_json(found, await self._undelivered(found.task.task_id))
         return Response(orjson.dumps(told), media_type="application/json")
+
+
+def _seconds(given: str) -> float:
+    try:
+        return float(given)
+    except ValueError:
+        return math.nan
 
 
 def _trace_json(found: TaskTrace, undelivered: Sequence[Failure]) -> dict[str, object]:

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 from a2a.types import a2a_pb2 as pb
 
 from parley_core.errors import ParleyError
-from parley_registry.client import RolloutVersion
+from parley_registry.client import RolloutVersion, VersionFigures
 
 TERMINAL = frozenset(
     {pb.TASK_STATE_COMPLETED, pb.TASK_STATE_FAILED, pb.TASK_STATE_CANCELED, pb.TASK_STATE_REJECTED}
@@ -232,6 +232,8 @@ class Append:
     """Of the execution; it travels on with the pushes."""
     ends: bool = False
     """The last event ends the task: the work entry is done and later work of the task is dropped."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of the task to keep with the events (see `measures`); a name that it had before has the new value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +460,10 @@ class Store(Protocol):
 
     async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
         """Keep the agent's rollout table: `take` goes by it, and hosts that start while the registry is away."""
+
+    async def figures(self, since: float) -> Sequence[VersionFigures]:
+        """How each version does that has open tasks, live workers, or tasks that ended in the last `since` seconds; by
+        name. The figures are of one moment or nearly so."""
 
     async def unhosted(self) -> Mapping[str, int]:
         """How many entries wait of each version that no live worker hosts."""

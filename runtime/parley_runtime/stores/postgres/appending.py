@@ -10,6 +10,22 @@ from parley_runtime.stores.postgres import statements as sql
 
 async def append(c: Any, appends: Sequence[Append], unsure: bool) -> Sequence[Appended | None]:
     """The outcome of each append: its events as logged, or none when the fence refused it; None to do it again."""
+    if not any(a.measures for a in appends):
+        return await _append(c, appends, unsure)
+    async with c.transaction():
+        outcomes = await _append(c, appends, unsure)
+        rows = [
+            (a.task_id, name, value)
+            for a, outcome in zip(appends, outcomes, strict=True)
+            if outcome is not None and outcome.events
+            for name, value in a.measures.items()
+        ]
+        if rows:
+            await c.execute(sql.KEEP_MEASURES, *map(list, zip(*rows, strict=True)))
+    return outcomes
+
+
+async def _append(c: Any, appends: Sequence[Append], unsure: bool) -> Sequence[Appended | None]:
     heads = [_head(a) for a in appends]
     events = [
         (a.task_id, generation, e.state, e.body, e.message)

@@ -323,6 +323,33 @@ DROP_ROLLOUT = "DELETE FROM rollout"
 ADD_ROLLOUT = """
 INSERT INTO rollout(position, version, state, weight) SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::float8[])
 """
+LIVE = "SELECT version, count(*) FROM worker WHERE lease_until >= now_s() GROUP BY version"
+OPEN = """
+SELECT version, count(*) FILTER (WHERE working), count(*) FILTER (WHERE NOT working), count(DISTINCT (owner, context_id)) FROM (
+ SELECT t.version, t.owner, t.context_id, true AS working FROM queue q JOIN task t ON t.id = q.task_id
+ UNION ALL SELECT version, owner, context_id, false FROM task WHERE state IN (6, 8)
+  AND NOT EXISTS (SELECT FROM queue q WHERE q.task_id = task.id)) o GROUP BY version
+"""
+ENDED_BY = """
+SELECT version, state, count(*) FROM task WHERE ended_at IS NOT NULL AND ended_at >= now_s() - $1::float8 GROUP BY version, state
+"""
+DURATIONS = """
+SELECT greatest(0, ended_at - accepted) AS seconds FROM task
+ WHERE ended_at IS NOT NULL AND ended_at >= now_s() - $1::float8 AND version = $2 AND state = 3 AND accepted IS NOT NULL
+ ORDER BY ended_at DESC LIMIT $3
+"""
+# What is measured is found by one step in the index for each, however many values there are.
+NEXT_MEASURED = """
+SELECT version, name FROM measure WHERE (version, name) > ($1::text, $2::text) ORDER BY version, name LIMIT 1
+"""
+MEASURES = """
+SELECT value FROM measure WHERE at >= now_s() - $1::float8 AND version = $2 AND name = $3 ORDER BY at DESC LIMIT $4
+"""
+KEEP_MEASURES = """
+INSERT INTO measure SELECT u.task_id, u.name, t.version, now_s(), u.value
+ FROM unnest($1::text[], $2::text[], $3::float8[]) AS u(task_id, name, value) JOIN task t ON t.id = u.task_id
+ ON CONFLICT (task_id, name) DO UPDATE SET at = excluded.at, value = excluded.value
+"""
 UNHOSTED = """
 SELECT version, sum(delta)::bigint AS waiting FROM depth d
  WHERE NOT EXISTS (SELECT FROM worker w WHERE w.version = d.version AND w.lease_until >= now_s())
@@ -359,7 +386,7 @@ SELECT id, log_from, generation FROM task WHERE ended_at < now_s() - $1::float8 
 FORGET = (
     *(
         f"DELETE FROM {table} WHERE task_id = ANY($1::text[])"
-        for table in ("step", "takeover", "snapshot", "work", "push_config", "outbox")
+        for table in ("step", "takeover", "snapshot", "work", "push_config", "outbox", "measure")
     ),
     """DELETE FROM pin USING task t WHERE t.id = ANY($1::text[]) AND pin.owner = t.owner AND pin.context_id = t.context_id
  AND NOT EXISTS (SELECT FROM task o WHERE o.owner = t.owner AND o.context_id = t.context_id AND o.id <> ALL($1::text[]))""",

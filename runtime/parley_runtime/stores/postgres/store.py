@@ -17,7 +17,7 @@ import asyncpg
 import orjson
 
 from parley_core.errors import ConfigurationError, Unavailable
-from parley_registry.client import RolloutVersion
+from parley_registry.client import RolloutVersion, VersionFigures
 from parley_runtime.store import (
     Accepted,
     Append,
@@ -353,6 +353,10 @@ class PostgresStore:
     async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
         async with self.pool.transaction() as c:
             await versions.set_rollout(c, table)
+
+    async def figures(self, since: float) -> Sequence[VersionFigures]:
+        async with self.pool.session() as c:
+            return await versions.figures(c, since)
 
     async def unhosted(self) -> Mapping[str, int]:
         async with self.pool.session() as c:

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from parley_registry.client import RolloutVersion
+from parley_registry.client import SAMPLE, RolloutVersion, VersionFigures
+from parley_runtime.metrics import end_name
 from parley_runtime.stores.postgres import statements as sql
+
+_NO_OPEN: tuple[int, int, int] = (0, 0, 0)
 
 
 async def rollout(c: Any) -> list[RolloutVersion]:
@@ -24,3 +27,29 @@ async def set_rollout(c: Any, table: Sequence[RolloutVersion]) -> None:
 async def unhosted(c: Any) -> dict[str, int]:
     """See Store.unhosted."""
     return {row["version"]: row["waiting"] for row in await c.fetch(sql.UNHOSTED)}
+
+
+async def figures(c: Any, since: float) -> list[VersionFigures]:
+    """See Store.figures."""
+    workers = dict(await c.fetch(sql.LIVE))
+    opened = {version: (busy, idle, contexts) for version, busy, idle, contexts in await c.fetch(sql.OPEN)}
+    ended: dict[str, dict[str, int]] = {}
+    for version, state, count in await c.fetch(sql.ENDED_BY, since):
+        ended.setdefault(version, {})[end_name(state)] = count
+    measures: dict[str, dict[str, list[float]]] = {}
+    found = ("", "")
+    while row := await c.fetchrow(sql.NEXT_MEASURED, *found):
+        found = (row["version"], row["name"])
+        if rows := await c.fetch(sql.MEASURES, since, *found, SAMPLE):
+            measures.setdefault(found[0], {})[found[1]] = [one["value"] for one in rows]
+    return [
+        VersionFigures(
+            version,
+            workers.get(version, 0),
+            *opened.get(version, _NO_OPEN),
+            ended.get(version, {}),
+            [row["seconds"] for row in await c.fetch(sql.DURATIONS, since, version, SAMPLE)],
+            measures.get(version, {}),
+        )
+        for version in sorted({*workers, *opened, *ended, *measures})
+    ]

@@ -55,6 +55,27 @@ SELECT name FROM v WHERE name IS NOT NULL AND name <> ?1
 ROLLOUT = "SELECT version, state, weight FROM rollout ORDER BY position"
 DROP_ROLLOUT = "DELETE FROM rollout"
 ADD_ROLLOUT = "INSERT INTO rollout(position, version, state, weight) VALUES(?, ?, ?, ?)"
+LIVE = "SELECT version, count(*) FROM worker WHERE lease_until >= ? GROUP BY version"
+OPEN = """SELECT version, sum(working), sum(NOT working), count(DISTINCT owner || char(10) || context_id) FROM (
+ SELECT t.version, t.owner, t.context_id, 1 AS working FROM task t
+  WHERE t.id IN (SELECT task_id FROM work WHERE state = 0 UNION SELECT task_id FROM work WHERE state = 1)
+ UNION ALL SELECT version, owner, context_id, 0 FROM task WHERE state IN (6, 8)
+  AND NOT EXISTS(SELECT 1 FROM work WHERE task_id = task.id AND state < 2)) GROUP BY version"""
+# What ended is in two indexes, by whether its log was compacted, each with all that is asked for.
+ENDED = """SELECT version, state, sum(n) FROM (
+ SELECT version, state, count(*) AS n FROM task WHERE ended IS NOT NULL AND compact = 0 AND ended >= ?1 GROUP BY version, state
+ UNION ALL SELECT version, state, count(*) FROM task WHERE compact = 1 AND ended >= ?1 GROUP BY version, state)
+ GROUP BY version, state"""
+DURATIONS = tuple(
+    f"""SELECT ended - accepted FROM task WHERE {which} AND ended >= ? AND version = ? AND state = 3 AND accepted > 0
+ ORDER BY ended DESC LIMIT ?"""
+    for which in ("ended IS NOT NULL AND compact = 0", "compact = 1")
+)
+# What is measured is found by one step in the index for each, however many values there are.
+NEXT_MEASURED = """SELECT * FROM (SELECT version, name FROM measure WHERE version = ?1 AND name > ?2 ORDER BY name LIMIT 1)
+ UNION ALL SELECT * FROM (SELECT version, name FROM measure WHERE version > ?1 ORDER BY version, name LIMIT 1)
+ ORDER BY version, name LIMIT 1"""
+MEASURES = "SELECT value FROM measure WHERE at >= ? AND version = ? AND name = ? ORDER BY at DESC LIMIT ?"
 UNHOSTED = """SELECT version, count(*) FROM work w WHERE state = 0
  AND NOT EXISTS(SELECT 1 FROM worker o WHERE o.version = w.version AND o.lease_until >= ?) GROUP BY version"""
 LAST_RANK = """SELECT (SELECT rank FROM clock WHERE version = ?1 AND priority = ?2),
@@ -103,6 +124,8 @@ ADVANCE = """UPDATE task SET state = ?, generation = ?, visible = ?, status_at =
  WHERE id = ? AND epoch = ? AND generation = ? AND state NOT IN (3, 4, 5, 7, 100, 101) RETURNING push"""
 KEEP_SNAPSHOT = """INSERT INTO snapshot VALUES(?, ?, ?)
  ON CONFLICT(task_id) DO UPDATE SET generation = excluded.generation, body = excluded.body"""
+KEEP_MEASURE = """INSERT INTO measure SELECT id, ?, version, ?, ? FROM task WHERE id = ?
+ ON CONFLICT(task_id, name) DO UPDATE SET at = excluded.at, value = excluded.value"""
 END_ALL_WORK = "UPDATE work SET state = 2, ended = ? WHERE task_id = ? AND state < 2"
 END_WORK = "UPDATE work SET state = 2, ended = ? WHERE task_id = ? AND number = ?"
 SET_REFUSAL = "UPDATE task SET refusal = ? WHERE id = ?"
@@ -145,7 +168,7 @@ FORGET_MESSAGES = """DELETE FROM message WHERE owner = ?1
  AND message_id IN (SELECT message_id FROM work WHERE task_id = ?2 AND kind = 'message')"""
 FORGET = tuple(
     f"DELETE FROM {table} WHERE task_id = ?"
-    for table in ("event", "snapshot", "step", "takeover", "push_config", "outbox", "work")
+    for table in ("event", "snapshot", "step", "takeover", "push_config", "outbox", "measure", "work")
 )
 FORGET_TASK = "DELETE FROM task WHERE id = ?"
 RESIDENTS = """

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from parley_core.database import connect, migrate, sqlite_path
-from parley_registry.client import RolloutVersion
+from parley_registry.client import RolloutVersion, VersionFigures
 from parley_runtime.store import (
     Accepted,
     Append,
@@ -220,6 +220,9 @@ class SqliteStore:
 
     async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
         await self.write(lambda c: versions.set_rollout(c, table))
+
+    async def figures(self, since: float) -> Sequence[VersionFigures]:
+        return await self.read(lambda c: versions.figures(c, since, time.time()))
 
     async def unhosted(self) -> Mapping[str, int]:
         return await self.read(lambda c: versions.unhosted(c, time.time()))

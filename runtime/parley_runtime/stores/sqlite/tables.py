@@ -194,12 +194,12 @@ CREATE TABLE measure(
   value REAL NOT NULL,
   PRIMARY KEY(task_id, name)
 ) WITHOUT ROWID;
-CREATE INDEX measure_newest ON measure(at, version, name, value);
+CREATE INDEX measure_newest ON measure(version, name, at, value);
 ALTER TABLE task ADD COLUMN accepted REAL NOT NULL DEFAULT 0;
 CREATE INDEX task_interrupted ON task(version, owner, context_id) WHERE state IN (6, 8);
 DROP INDEX task_ended;
-CREATE INDEX task_ended ON task(ended, version, state, accepted) WHERE ended IS NOT NULL AND compact = 0;
+CREATE INDEX task_ended ON task(ended, version, state, accepted, compact) WHERE ended IS NOT NULL AND compact = 0;
 DROP INDEX task_compact;
-CREATE INDEX task_compact ON task(ended, version, state, accepted) WHERE compact = 1;
+CREATE INDEX task_compact ON task(ended, version, state, accepted, compact) WHERE compact = 1;
 """,
 )

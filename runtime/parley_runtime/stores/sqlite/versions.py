@@ -3,8 +3,11 @@
 import sqlite3
 from collections.abc import Sequence
 
-from parley_registry.client import RolloutVersion
+from parley_registry.client import SAMPLE, RolloutVersion, VersionFigures
+from parley_runtime.metrics import end_name
 from parley_runtime.stores.sqlite import statements as sql
+
+_NO_OPEN: tuple[int, int, int] = (0, 0, 0)
 
 
 def rollout(c: sqlite3.Connection) -> list[RolloutVersion]:
@@ -21,3 +24,38 @@ def set_rollout(c: sqlite3.Connection, table: Sequence[RolloutVersion]) -> None:
 def unhosted(c: sqlite3.Connection, now: float) -> dict[str, int]:
     """See Store.unhosted."""
     return dict(c.execute(sql.UNHOSTED, (now,)).fetchall())
+
+
+def figures(c: sqlite3.Connection, since: float, now: float) -> list[VersionFigures]:
+    """See Store.figures."""
+    after = now - since
+    workers = dict(c.execute(sql.LIVE, (now,)).fetchall())
+    opened = {version: (busy, idle, contexts) for version, busy, idle, contexts in c.execute(sql.OPEN)}
+    ended: dict[str, dict[str, int]] = {}
+    for version, state, count in c.execute(sql.ENDED, (after,)):
+        ended.setdefault(version, {})[end_name(state)] = count
+    measures: dict[str, dict[str, list[float]]] = {}
+    found = ("", "")
+    while row := c.execute(sql.NEXT_MEASURED, found).fetchone():
+        found = row
+        if values := [value for (value,) in c.execute(sql.MEASURES, (after, *found, SAMPLE))]:
+            measures.setdefault(found[0], {})[found[1]] = values
+    return [
+        VersionFigures(
+            version,
+            workers.get(version, 0),
+            *opened.get(version, _NO_OPEN),
+            ended.get(version, {}),
+            _durations(c, version, after),
+            measures.get(version, {}),
+        )
+        for version in sorted({*workers, *opened, *ended, *measures})
+    ]
+
+
+def _durations(c: sqlite3.Connection, version: str, after: float) -> list[float]:
+    found: list[float] = []
+    for statement in sql.DURATIONS:  # what is not compacted yet is the newer
+        rows = c.execute(statement, (after, version, SAMPLE - len(found)))
+        found += [max(0.0, seconds) for (seconds,) in rows]
+    return found

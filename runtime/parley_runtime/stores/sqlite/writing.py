@@ -253,6 +253,8 @@ def append(c: sqlite3.Connection, a: Append, now: float) -> Appended:
             c.execute(sql.ADD_OUTBOX, (event.generation, event.body, a.traceparent, now, a.task_id))
     if a.snapshot is not None:
         c.execute(sql.KEEP_SNAPSHOT, (a.task_id, end, a.snapshot))
+    for name, value in a.measures.items():
+        c.execute(sql.KEEP_MEASURE, (name, now, value, a.task_id))
     if a.ends:
         c.execute(sql.END_ALL_WORK, (now, a.task_id))
     return Appended(logged, pushes)

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS measure(
   PRIMARY KEY(task_id, name)
 )
 """,
-    "CREATE INDEX IF NOT EXISTS measure_newest ON measure(at, version, name, value)",
+    "CREATE INDEX IF NOT EXISTS measure_newest ON measure(version, name, at, value)",
     "ALTER TABLE task ADD COLUMN IF NOT EXISTS accepted double precision",
 )
 _INDEXES = (("task_interrupted", "task(version, owner, context_id) WHERE state IN (6, 8)"),)
