@@ -67,7 +67,7 @@ class HttpPrompts:
 
     async def follow(self, wanted: Wanted) -> AsyncGenerator[PromptKey, None]:
         """See `PromptSource.follow`; over the registry's watch, which tells of a change within 0.2 s."""
-        async with aclosing(self._calls.changes(None)) as changes:
+        async with aclosing(self._calls.changes(None, {"kind": "prompt"})) as changes:
             async for change in changes:
                 if change.kind in ("start", "reset"):
                     for key in wanted.keys:
