@@ -17,8 +17,8 @@ def entries(connection: Connection, keys: Sequence[Key]) -> list[Stored]:
     """The entries that exist among `keys`."""
     found: list[Stored] = []
     for start in range(0, len(keys), _AT_ONCE):
-        some = [tuple(key) for key in keys[start : start + _AT_ONCE]]
-        found += stored(connection, connection.execute(sql.ENTRIES, {"keys": some}).fetchall())
+        some = keys[start : start + _AT_ONCE]
+        found += stored(connection, connection.execute(sql.ENTRIES, _among(some)).fetchall())
     return found
 
 
@@ -37,9 +37,18 @@ def stored(connection: Connection, rows: Iterable[Sequence[Any]]) -> list[Stored
     if len(keys) == 1:
         return [_entry(rows[0], connection.execute(sql.INSTANCES_OF_ENTRY, keys[0]._asdict()).fetchall())]
     alive: dict[Key, list[Sequence[Any]]] = defaultdict(list)
-    for one in connection.execute(sql.INSTANCES, {"keys": [tuple(key) for key in keys]}):
+    for one in connection.execute(sql.INSTANCES, _among(keys)):
         alive[Key(*one[:3])].append(one[3:])
     return [_entry(row, alive.get(Key(*row[:3]), ())) for row in rows]
+
+
+def _among(keys: Sequence[Key]) -> dict[str, Any]:
+    namespaces, names = {key.namespace for key in keys}, {key.name for key in keys}
+    return {
+        "namespaces": sorted(namespaces),
+        "names": sorted(names),
+        "keys": [tuple(key) for key in keys],
+    }
 
 
 def _entry(row: Sequence[Any], alive: Sequence[Sequence[Any]]) -> Stored:

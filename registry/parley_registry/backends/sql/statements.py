@@ -51,7 +51,14 @@ _ENTRY = """
     SELECT e.namespace, e.name, e.version, a.latest, e.health, a.source, a.owner, e.card, e.digest, e.updated
     FROM entries e JOIN agents a ON a.namespace = e.namespace AND a.name = e.name
 """
-ENTRIES = _of(_ENTRY + "WHERE (e.namespace, e.name, e.version) IN :keys", "keys")
+# SQLite looks up one column in an index for IN, but not three: without the names it would read the whole table.
+ENTRIES = _of(
+    _ENTRY
+    + "WHERE e.namespace IN :namespaces AND e.name IN :names AND (e.namespace, e.name, e.version) IN :keys",
+    "namespaces",
+    "names",
+    "keys",
+)
 ENTRY = text(_ENTRY + "WHERE e.namespace = :namespace AND e.name = :name AND e.version = :version")
 LATEST = text(_ENTRY + "WHERE a.namespace = :namespace AND a.name = :name AND e.version = a.latest")
 ENTRIES_OF_AGENT = text(_ENTRY + "WHERE e.namespace = :namespace AND e.name = :name")
@@ -83,8 +90,10 @@ INSTANCES_OF_ENTRY = text("""
 INSTANCES = _of(
     """
     SELECT namespace, name, version, id, url, interfaces FROM instances
-    WHERE (namespace, name, version) IN :keys ORDER BY since, id
+    WHERE namespace IN :namespaces AND name IN :names AND (namespace, name, version) IN :keys ORDER BY since, id
     """,
+    "namespaces",
+    "names",
     "keys",
 )
 ANNOUNCE = text("""
