@@ -57,7 +57,7 @@ class Prompts:
     The first `get` of a prompt asks the registry; from then on it is answered from memory, and what changes in the
     registry is in memory within a second. While the registry is away, what was known last is answered.
 
-        async with RegistryClient(url) as registry, Prompts(registry, agent="coder", agent_version="2.0.0") as prompts:
+        async with Prompts(registry, agent="coder", agent_version="2.0.0") as prompts:
             text = (await prompts.get("review")).render(language="python")
     """
 
