@@ -87,7 +87,7 @@ def cards() -> Iterator[tuple[dict[str, Any], str]]:
 def world(home: Path) -> Iterator[World]:
     """The registry with those cards, and the agent named "full" on a host that publishes itself to it."""
     port = free_port()
-    with RegistryProcess(home / "registry.db", "--ttl", "30", port=port) as registry:
+    with RegistryProcess(home / "registry.db", "--ttl", "3600", port=port) as registry:
         wait_ready(registry.url)
         made = World(registry.url)
         for card, instance in cards():

@@ -122,7 +122,10 @@ def _card_for(card: Mapping[str, Any], interface: Interface) -> pb.AgentCard:
     """The card with one interface alone, so that the client has no choice."""
     read = ParseDict({**card, "supportedInterfaces": []}, pb.AgentCard(), ignore_unknown_fields=True)
     read.supported_interfaces.add(
-        url=interface.url, protocol_binding=interface.binding, protocol_version=interface.version
+        url=interface.url,
+        protocol_binding=interface.binding,
+        protocol_version=interface.version,
+        tenant=interface.tenant,
     )
     return read
 

@@ -27,6 +27,7 @@ class Interface:
     binding: str
     version: str
     url: str
+    tenant: str = ""
 
 
 def interfaces_of(card: Mapping[str, Any]) -> list[Interface]:
@@ -34,11 +35,13 @@ def interfaces_of(card: Mapping[str, Any]) -> list[Interface]:
     return [
         Interface(
             hashlib.blake2b(
-                f"{one['protocolBinding']} {one['protocolVersion']} {one['url']}".encode(), digest_size=6
+                f"{one['protocolBinding']} {one['protocolVersion']} {one['url']} {one.get('tenant', '')}".encode(),
+                digest_size=6,
             ).hexdigest(),
             one["protocolBinding"],
             one["protocolVersion"],
             one["url"],
+            one.get("tenant", ""),
         )
         for one in card.get("supportedInterfaces", ())
         if one["protocolBinding"] in BINDINGS and one["url"].startswith(("http://", "https://"))

@@ -5,17 +5,13 @@ SendStreamingMessage, of which the first word is waited for; from then on the ta
 """
 
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
-import orjson
-from a2a.types import a2a_pb2 as pb
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from google.protobuf.json_format import ParseDict
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from parley_core.urlguard import Network
@@ -29,6 +25,7 @@ from parley_registry.pages.interfaces import CallFailed, TaskGone, interfaces_of
 from parley_registry.pages.rendering import fragment, page, path_of
 from parley_registry.pages.route import PageRoute
 from parley_registry.pages.taskview import IMAGES, TaskView, parts_of
+from parley_registry.pages.typed import message_of, part_of, skill_of, typed_modes
 
 if TYPE_CHECKING:
     from parley_registry.pages.agentcall import AgentCall
@@ -79,7 +76,7 @@ class Trying:
     ) -> Response:
         """The form, with an example filled in if one is chosen."""
         entry = await self._entry(namespace, name, version)
-        chosen = _skill(entry["card"], skill)
+        chosen = skill_of(entry["card"], skill)
         examples = (chosen or {}).get("examples", [])
         return self._form(entry, skill, text=examples[example] if 0 <= example < len(examples) else "")
 
@@ -94,7 +91,7 @@ class Trying:
                 entry, **kept, status=400, fault=f"Write something, up to {MAX_TEXT} characters."
             )
         try:
-            part = _part(text, kept["mode"])
+            part = part_of(text, kept["mode"])
         except ValueError as error:
             return self._form(entry, **kept, status=400, fault=f"This is not valid JSON: {error}")
         if self._sending >= MAX_SENDING:
@@ -102,7 +99,7 @@ class Trying:
         self._sending += 1
         try:
             call = self._call(entry, via)
-            answer = await call.send(_message(part, fields))
+            answer = await call.send(message_of(part, fields))
         except CallFailed as error:
             return self._form(entry, **kept, status=502, fault=str(error))
         finally:
@@ -253,7 +250,7 @@ class Trying:
         fault: str = "",
         status: int = 200,
     ) -> Response:
-        chosen = _skill(entry["card"], skill)
+        chosen = skill_of(entry["card"], skill)
         return page(
             "try.html",
             status=status,
@@ -264,40 +261,11 @@ class Trying:
             mode=mode,
             via=via,
             fault=fault,
-            modes=_modes(entry["card"], chosen),
+            modes=typed_modes(entry["card"], chosen),
             interfaces=interfaces_of(entry["card"]),
             try_url=_below(entry, "try"),
             max_text=MAX_TEXT,
         )
-
-
-def _skill(card: Mapping[str, Any], wanted: str) -> dict[str, Any] | None:
-    skills: list[dict[str, Any]] = card.get("skills", [])
-    return next((one for one in skills if one["id"] == wanted), skills[0] if skills else None)
-
-
-def _modes(card: Mapping[str, Any], skill: Mapping[str, Any] | None) -> list[str]:
-    """The media types that can be typed, of those that the skill takes."""
-    taken = (skill or {}).get("inputModes") or card.get("defaultInputModes", [])
-    plain = ["text/plain" if mode in ("*/*", "text/*") else mode.partition(";")[0].strip() for mode in taken]
-    return [mode for mode in dict.fromkeys(plain) if mode.startswith("text/") or mode.endswith("json")]
-
-
-def _part(text: str, mode: str) -> pb.Part:
-    """What was typed as a Part. Raises ValueError for JSON that is none."""
-    if mode.endswith("json"):
-        return ParseDict({"data": orjson.loads(text), "mediaType": mode}, pb.Part())
-    return pb.Part(text=text, media_type=mode if mode != "text/plain" else "")
-
-
-def _message(part: pb.Part, fields: Mapping[str, str]) -> pb.Message:
-    return pb.Message(
-        message_id=str(uuid.uuid4()),
-        role=pb.ROLE_USER,
-        parts=[part],
-        task_id=fields.get("task", "")[:256],
-        context_id=fields.get("context", "")[:256],
-    )
 
 
 def _below(entry: Mapping[str, Any], *rest: str) -> str:
