@@ -47,7 +47,8 @@ async def resolved(url: str) -> AgentCard:
 
 def shown(home: Path, catalogue: str, name: str = "hello") -> dict[str, Any]:
     done = parley(home, "agents", "show", name, "--json", "--registry", catalogue)
-    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
