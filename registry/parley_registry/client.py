@@ -49,12 +49,15 @@ from parley_registry.prompts.http import HttpPrompts
 from parley_registry.prompts.prompt import AgentVersion, Prompt, PromptKey, PromptVersion, Variable
 from parley_registry.prompts.reader import HasPrompts, Prompts, default_prompt
 from parley_registry.rollout import Rollout, RolloutVersion
+from parley_registry.rollouts import shifting
+from parley_registry.rollouts.analysis import Analysis, Finding, Terms, analyse, check_terms, level_of_look
 from parley_registry.rollouts.figures import SAMPLE, VersionFigures, figures_from, figures_json, quantile
 from parley_registry.rollouts.http import HttpRollouts
 
 __all__ = [
     "SAMPLE",
     "AgentVersion",
+    "Analysis",
     "Audited",
     "BadRequest",
     "CardRejected",
@@ -63,6 +66,7 @@ __all__ = [
     "Criteria",
     "Entry",
     "Fault",
+    "Finding",
     "HasPrompts",
     "Hit",
     "Instance",
@@ -89,6 +93,7 @@ __all__ = [
     "RolloutRejected",
     "RolloutVersion",
     "SignatureRequired",
+    "Terms",
     "Tool",
     "UnknownAgent",
     "UnknownInstance",
@@ -98,12 +103,16 @@ __all__ = [
     "VersionConflict",
     "VersionFigures",
     "VersionInUse",
+    "analyse",
+    "check_terms",
     "connect",
     "default_prompt",
     "figures_from",
     "figures_json",
+    "level_of_look",
     "quantile",
     "require_registry",
+    "shifting",
 ]
 
 
