@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from parley_core import telemetry
 from parley_core.errors import ConfigurationError, Unavailable
-from parley_registry.catalogue import open_record
+from parley_registry.backends.sql import SqlRecord
+from parley_registry.nacos.address import NacosAddress
 from parley_registry.service import create_app
 from parley_registry.settings import RegistrySettings
 
@@ -31,6 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="URL",
         help="sqlite:///path/to/file.db, or postgresql://user:password@host:5432/database",
     )
+    parser.add_argument(
+        "--nacos", metavar="URL", help="serve the agents of nacos://user:password@host:8848/namespace,…"
+    )
+    parser.add_argument("--public-url", metavar="URL", help="where others reach this registry")
     parser.add_argument(
         "--ttl", type=float, metavar="SECONDS", help="an instance silent for so long is gone (6)"
     )
@@ -59,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     given: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
     try:
         settings = RegistrySettings(**given)
-        asyncio.run(_try_store(settings.store))
+        asyncio.run(_try_store(settings))
         app = create_app(settings)
     except ValidationError as error:
         faults = "; ".join(f"{one['loc'][0] if one['loc'] else ''}: {one['msg']}" for one in error.errors())
@@ -114,9 +119,11 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _try_store(store: str) -> None:
+async def _try_store(settings: RegistrySettings) -> None:
     """Open the store once beforehand, when it answers: a failure inside the server would end in a traceback."""
-    record = open_record(store)
+    if settings.nacos:
+        NacosAddress.parse(settings.nacos.get_secret_value())
+    record = SqlRecord(settings.store)
     waits = False
     while True:
         try:

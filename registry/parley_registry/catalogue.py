@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 from parley_core.errors import ParleyError
 from parley_core.hostguard import is_loopback
+from parley_registry.backends.nacos import NacosRecord
 from parley_registry.backends.sql import SqlRecord
 from parley_registry.card import check_card
 from parley_registry.entry import PUBLIC, Agent, Instance, Key
 from parley_registry.errors import UnknownAgent, UnknownInstance
 from parley_registry.external import External
 from parley_registry.feed import Feed
+from parley_registry.nacos.address import NacosAddress
 from parley_registry.record import Freshness, Published, Stored
 from parley_registry.rights import Rights
 from parley_registry.rollout import Rollout
@@ -30,9 +32,16 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
-def open_record(store: str) -> SqlRecord:
-    """The record that an address names. Raises ConfigurationError."""
-    return SqlRecord(store)
+def open_record(settings: RegistrySettings) -> SqlRecord | NacosRecord:
+    """The record that the settings name, not opened yet. Raises ConfigurationError."""
+    if not settings.nacos:
+        return SqlRecord(settings.store)
+    return NacosRecord(
+        NacosAddress.parse(settings.nacos.get_secret_value()),
+        settings.store,
+        stale_after=settings.stale_after,
+        public_url=settings.public_url,
+    )
 
 
 class Catalogue:
@@ -40,11 +49,12 @@ class Catalogue:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
-        self._record = open_record(settings.store)
+        self._record = open_record(settings)
         self.feed = Feed(self._record, most=settings.max_watchers)
+        nacos = self._record.nacos if isinstance(self._record, NacosRecord) else None
         rights = Rights(settings.grants, settings.reserved_names, settings.auth_rights_claim)
         self.warden = Warden(self._record, rights)
-        self._rooms = Rooms(self._record.database, self.warden, changed=self.feed.poke)
+        self._rooms = Rooms(self._record.database, self.warden, nacos, changed=self.feed.poke)
         self.prompts, self.mcp = self._rooms.prompts, self._rooms.mcp
         allow = settings.allow + (LOOPBACK if is_loopback(settings.listen) else ())
         self._trust = Trust(settings.trusted_keys, allow=allow, required=settings.require_signature)

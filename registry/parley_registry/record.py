@@ -80,7 +80,7 @@ class Changes:
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """How far what is served lags behind what is true elsewhere: `age` in seconds since the two were last known to be the
-    same, whether that is too long, and why, in words ("" while all is well)."""
+    same (infinite: never), whether that is too long, and why, in words ("" while all is well)."""
 
     age: float
     stale: bool
@@ -183,7 +183,15 @@ class Record(Protocol):
         """Hand an agent over, "" to nobody; False when there is no such agent. Raises NotOwner."""
 
     async def note(
-        self, actor: Actor, action: str, agent: Agent, version: str = "", *, detail: str = ""
+        self,
+        actor: Actor,
+        action: str,
+        agent: Agent,
+        version: str = "",
+        *,
+        before: str = "",
+        after: str = "",
+        detail: str = "",
     ) -> None:
         """Append to the audit trail what was done, or refused, elsewhere. (What this record changes is there by itself.)"""
 

@@ -18,6 +18,12 @@ class RegistrySettings(BaseSettings):
     """host:port. Elsewhere than on loopback, callers must prove who they are (`auth_…`)."""
     store: str = "sqlite:///.parley/data/registry.db"
     """Where it is kept, as a database URL."""
+    nacos: SecretStr = SecretStr("")
+    """Nacos whose agents are served, as nacos://user:password@host:8848/namespace,namespace; `store` then has the copy."""
+    stale_after: float = Field(default=15.0, ge=1, le=86400)
+    """Seconds after which what is served of Nacos counts as stale when it is not known to be the same any more."""
+    public_url: str = ""
+    """URL under which others reach this registry; with it, it is found through Nacos by who publishes there."""
     ttl: float = Field(default=6.0, gt=0.2, le=3600)
     """Seconds without a heartbeat after which an instance counts as gone."""
     look_every: float = Field(default=30.0, ge=0.2, le=86400)

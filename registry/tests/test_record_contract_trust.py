@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from record_backend import AT_1, CODER, PUBLIC, coder, publish
+from record_backend import AT_1, CODER, PUBLIC, TEAM_B, coder, publish
 
 from parley_registry.audit import NOBODY, Actor
 from parley_registry.entry import Agent
@@ -29,7 +29,7 @@ async def test_a_name_that_can_be_taken_for_anothers_is_refused(record: Record) 
 
 async def test_a_name_in_another_namespace_is_another_name(record: Record) -> None:
     await publish(record, "coder", actor=ANN)
-    assert (await publish(record, "coder", namespace="team", actor=BOB)).entry.owner == "bob"
+    assert (await publish(record, "coder", namespace=TEAM_B, actor=BOB)).entry.owner == "bob"
 
 
 async def test_what_was_deleted_is_taken_for_nothing_any_more(record: Record) -> None:
@@ -49,10 +49,10 @@ async def test_of_two_who_come_at_once_one_gets_the_name(record: Record) -> None
 async def test_the_trail_can_be_narrowed_down(record: Record) -> None:
     await publish(record, "coder", actor=ANN, instance=AT_1)
     await publish(record, "other", actor=BOB)
-    await publish(record, "coder", namespace="team", actor=BOB)
+    await publish(record, "coder", namespace=TEAM_B, actor=BOB)
     await record.delete(Agent(PUBLIC, "other"), None, actor=BOB)
     assert [one.name for one in await record.audit(by="bob", namespace=PUBLIC)] == ["other", "other"]
-    assert [one.namespace for one in await record.audit(namespace="team")] == ["team"]
+    assert [one.namespace for one in await record.audit(namespace=TEAM_B)] == [TEAM_B]
     gone, came = await record.audit(agent=Agent(PUBLIC, "other"))
     assert (gone.action, gone.before) == ("delete", came.after)
     assert [one.detail for one in await record.audit(by="ann", action="publish")] == [AT_1.id]

@@ -132,12 +132,12 @@ async def test_addresses_of_the_inside_are_not_called(registry: RegistryThread, 
 
 
 async def test_beyond_loopback_not_even_loopback_is_called(tmp_path: Path) -> None:
-    from parley_registry.catalogue import open_record
+    from parley_registry.backends.sql import SqlRecord
 
     async def anything(_: object) -> None:
         """Every card is welcome."""
 
-    record = open_record(f"sqlite:///{tmp_path}/r.db")
+    record = SqlRecord(f"sqlite:///{tmp_path}/r.db")
     external = External(record, allow=(), every=1, admit=anything)
     with pytest.raises(CardUnreachable, match="loopback"):
         await external.fetch("http://127.0.0.1:1/")

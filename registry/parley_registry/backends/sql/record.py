@@ -162,10 +162,19 @@ class SqlRecord:
         return await self._database.write(lambda db: owners.set_owner(db, agent, owner, actor))
 
     async def note(
-        self, actor: Actor, action: str, agent: Agent, version: str = "", *, detail: str = ""
+        self,
+        actor: Actor,
+        action: str,
+        agent: Agent,
+        version: str = "",
+        *,
+        before: str = "",
+        after: str = "",
+        detail: str = "",
     ) -> None:
         """See `Record.note`."""
-        await self._database.write(lambda db: db.audit(actor, action, agent, version, detail=detail))
+        told = {"before": before, "after": after, "detail": detail}
+        await self._database.write(lambda db: db.audit(actor, action, agent, version, **told))
 
     async def audit(
         self,

@@ -38,9 +38,8 @@ def set_rollout(db: Transaction, rollout: Rollout, expected: int, actor: Actor) 
     check_rollout(rollout, known)
     if before.versions == rollout.versions:
         return before
-    db.log("rollout", rollout.agent, rollout.current)
-    kept = replace(rollout, revision=db.seq)
-    db.do(sql.SET_ROLLOUT, **values_of(kept.agent), revision=kept.revision, versions=_json(kept))
+    kept = replace(rollout, revision=db.seq + 1)
+    keep_rollout(db, kept)
     db.audit(
         actor,
         "rollout",
@@ -50,6 +49,12 @@ def set_rollout(db: Transaction, rollout: Rollout, expected: int, actor: Actor) 
         after=_json(kept).decode(),
     )
     return kept
+
+
+def keep_rollout(db: Transaction, rollout: Rollout) -> None:
+    """Keep a table as it is, with its revision."""
+    db.log("rollout", rollout.agent, rollout.current)
+    db.do(sql.SET_ROLLOUT, **values_of(rollout.agent), revision=rollout.revision, versions=_json(rollout))
 
 
 def drop_rollout(db: Transaction, agent: Agent) -> None:

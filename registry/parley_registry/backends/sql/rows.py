@@ -10,6 +10,8 @@ from parley_registry.backends.sql import statements as sql
 from parley_registry.entry import Instance, Key
 from parley_registry.record import Stored
 
+NONE_TOLD = b"[]"
+"""Of an instance that did not say at which interfaces it answers: those of the card count."""
 _AT_ONCE = 500
 
 
@@ -60,7 +62,7 @@ def _entry(row: Sequence[Any], alive: Sequence[Sequence[Any]]) -> Stored:
         latest=latest == version,
         health=health,
         instances=tuple(Instance(one[0], one[1]) for one in alive),
-        interfaces=tuple(bytes(one[2]) for one in alive),
+        interfaces=tuple(told for one in alive if (told := bytes(one[2])) != NONE_TOLD),
         source=source,
         owner=owner,
         card=bytes(card),

@@ -151,3 +151,27 @@ _NEWEST = "ORDER BY seq DESC LIMIT :most"
 AUDITED = text(_AUDIT + "AND :namespace IN ('', namespace) " + _NEWEST)
 AUDITED_OF_AGENT = text(_AUDIT + "AND namespace = :namespace AND name = :name " + _NEWEST)
 FORGET_AUDITED = text("DELETE FROM audit WHERE at < :since RETURNING seq")
+
+# -- a copy of what another record holds
+CHANGED_SINCE = text(
+    "SELECT 1 FROM changes WHERE seq > :since AND namespace = :namespace AND name = :name LIMIT 1"
+)
+SET_SOURCE = text("UPDATE agents SET source = :source WHERE namespace = :namespace AND name = :name")
+AGENT_NAMES = text("SELECT namespace, name FROM agents WHERE source = '' ORDER BY namespace, name")
+CLAIMED = _of(
+    """
+    SELECT owner FROM claims
+    WHERE namespace = :namespace AND shape IN :shapes AND owner <> :owner AND until > :now LIMIT 1
+    """,
+    "shapes",
+)
+CLAIM = text("""
+    INSERT INTO claims (namespace, shape, owner, until) VALUES (:namespace, :shape, :owner, :until)
+    ON CONFLICT (namespace, shape) DO UPDATE SET owner = excluded.owner, until = excluded.until
+""")
+UNCLAIM = _of("DELETE FROM claims WHERE namespace = :namespace AND shape IN :shapes", "shapes")
+SYNCED = text("SELECT synced FROM mirrors WHERE namespace = :namespace")
+SET_SYNCED = text("""
+    INSERT INTO mirrors (namespace, synced) VALUES (:namespace, :synced)
+    ON CONFLICT (namespace) DO UPDATE SET synced = excluded.synced WHERE excluded.synced > mirrors.synced
+""")

@@ -41,6 +41,12 @@ class Transaction:
         """A statement without rows."""
         self.connection.execute(statement, values)
 
+    def changed_since(self, agent: Agent, since: int) -> bool:
+        """Whether a change of an agent was logged after that number, be it by this transaction."""
+        return any(
+            (one["namespace"], one["name"]) == agent for one in self._changes if one["seq"] > since
+        ) or bool(self.one(sql.CHANGED_SINCE, **values_of(agent), since=since))
+
     def log(self, kind: ChangeKind, agent: Agent, version: str) -> None:
         """Append to the change log."""
         self.seq += 1

@@ -111,11 +111,13 @@ def upgrade() -> None:
         _text("name", primary_key=True),
         _text("owner"),
     )
-    # How fresh the copy of another record is, and which process keeps it so.
+    # Names that are about to be taken where the record is not a database, for as long as that may take.
     op.create_table(
-        "mirrors",
+        "claims",
         _text("namespace", primary_key=True),
-        _seconds("synced"),
-        _text("fault"),
+        _text("shape", primary_key=True),
+        _text("owner"),
+        _seconds("until"),
     )
-    op.create_table("duties", _text("duty", primary_key=True), _text("holder"), _seconds("held_until"))
+    # When the copy of another record was last known to be the same.
+    op.create_table("mirrors", _text("namespace", primary_key=True), _seconds("synced"))

@@ -1,0 +1,95 @@
+"""Instances of hosts that speak to this registry only: announced in Nacos by this process for as long as they beat."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from parley_core.errors import ParleyError
+from parley_registry.entry import Instance, Key
+from parley_registry.errors import RegistryUnavailable
+from parley_registry.nacos.layout import endpoint_of, instance_of, service_of
+from parley_registry.nacos.server import Nacos
+
+_logger = logging.getLogger(__name__)
+
+_SHOWN_WITHIN = 5.0
+"""Seconds within which Nacos shows what was registered; usually 0.5."""
+_PAUSE = 0.1
+
+
+@dataclass(slots=True)
+class _Announced:
+    instance: Instance
+    interfaces: bytes
+    seen: float
+
+
+class Announced:
+    """The instances that this process speaks for. Nacos shows what was done when a call returns, so that no process that
+    reads it then undoes that in the copy."""
+
+    def __init__(self, nacos: Nacos) -> None:
+        self._nacos = nacos
+        self._alive: dict[Key, dict[str, _Announced]] = {}
+
+    async def announce(self, key: Key, instance: Instance, interfaces: bytes) -> None:
+        """Announce an instance. Raises RegistryUnavailable, NotAllowed, BadRequest."""
+        before = self._alive.get(key, {}).get(instance.id)
+        if before is not None and (before.instance, before.interfaces) == (instance, interfaces):
+            before.seen = time.monotonic()
+            return
+        endpoint = endpoint_of(instance, interfaces)
+        await self._nacos.naming.register(service_of(*key), endpoint)
+        self._alive.setdefault(key, {})[instance.id] = _Announced(instance, interfaces, time.monotonic())
+        if not await self._until(key, lambda shown: shown.get(instance.id) == endpoint.metadata):
+            raise RegistryUnavailable(
+                f"Nacos took the instance {instance.id} but does not show it; try again"
+            )
+
+    def beat(self, key: Key, instance_id: str) -> bool:
+        """Note that an instance lives; False when this process does not speak for it."""
+        found = self._alive.get(key, {}).get(instance_id)
+        if found is not None:
+            found.seen = time.monotonic()
+        return found is not None
+
+    async def withdraw(self, key: Key, instance_id: str) -> bool:
+        """Take an instance away; whether this process spoke for it."""
+        found = self._alive.get(key, {}).pop(instance_id, None)
+        if found is None:
+            return False
+        if not self._alive[key]:
+            del self._alive[key]
+        endpoint = endpoint_of(found.instance, found.interfaces)
+        try:
+            await self._nacos.naming.deregister(service_of(*key), endpoint.host, endpoint.port)
+            await self._until(key, lambda shown: instance_id not in shown)
+        except ParleyError as error:
+            _logger.debug("%s is taken out of Nacos later: %s", instance_id, error)
+        return True
+
+    async def forget(self, key: Key) -> None:
+        """Take all instances of a version away that is gone."""
+        for id_ in list(self._alive.get(key, ())):
+            await self.withdraw(key, id_)
+
+    async def expire(self, seconds: float) -> set[Key]:
+        """Take away those that were not seen for so long; which versions they were of."""
+        since = time.monotonic() - seconds
+        gone = [
+            (key, id_) for key, alive in self._alive.items() for id_, one in alive.items() if one.seen < since
+        ]
+        done = await asyncio.gather(*(self.withdraw(*one) for one in gone))
+        return {key for (key, _), withdrawn in zip(gone, done, strict=True) if withdrawn}
+
+    async def _until(self, key: Key, is_so: Callable[[dict[str, Mapping[str, str]]], bool]) -> bool:
+        """Wait until what Nacos shows of a version, its instances' metadata by id, is so; False when that takes too long."""
+        until = time.monotonic() + _SHOWN_WITHIN
+        while time.monotonic() < until:
+            found = await self._nacos.naming.instances(service_of(*key))
+            if is_so({instance_of(one).id: one.metadata for one in found if one.healthy}):
+                return True
+            await asyncio.sleep(_PAUSE)
+        return False

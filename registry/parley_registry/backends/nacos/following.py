@@ -1,0 +1,179 @@
+"""Keeps the copy of one namespace of Nacos in step with it: what is told to have changed is read and brought over."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from weakref import WeakValueDictionary
+
+import orjson
+
+from parley_core.errors import ParleyError
+from parley_registry.audit import Actor
+from parley_registry.backends.nacos.living import Living
+from parley_registry.backends.sql.mirror import SqlMirror
+from parley_registry.backends.sql.mirroring import Original
+from parley_registry.card import check_card
+from parley_registry.entry import Agent, Key
+from parley_registry.errors import CardRejected, RegistryBusy
+from parley_registry.nacos.agents import HeldVersion
+from parley_registry.nacos.changes import AgentChanges
+from parley_registry.nacos.layout import instance_of, interfaces_of, nacos_name
+from parley_registry.nacos.server import Nacos
+
+_logger = logging.getLogger(__name__)
+
+_AT_ONCE = 8
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_TRIES = 10
+
+
+class Following:
+    """One namespace. Have `run` run; `bring` makes an agent's copy be as Nacos says now."""
+
+    def __init__(self, nacos: Nacos, copy: SqlMirror, namespace: str) -> None:
+        self.namespace = namespace
+        self.faulty: set[Key] = set()
+        """Versions of others whose cards break this registry's rules; they are shown all the same."""
+        self.why = ""
+        """What went wrong last; "" when nothing did."""
+        self._nacos = nacos
+        self._copy = copy
+        self._living = Living(nacos, self.tell)
+        self._changes = AgentChanges(nacos.agents, nacos.configs, namespace, self.tell)
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        self._open: dict[str, float] = {}
+        self._doing: dict[str, float] = {}
+        self._failures: defaultdict[str, int] = defaultdict(int)
+        self._wake = asyncio.Event()
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def tell(self, called: str) -> None:
+        """Bring this agent, by its name in Nacos, over as soon as can be."""
+        self._open.setdefault(called, time.monotonic())
+        self._wake.set()
+
+    @property
+    def behind_since(self) -> float | None:
+        """The time (monotonic) since when something is not brought over yet: now when nothing is; None before everything
+        was looked at once."""
+        if not self._changes.looked:
+            return None
+        return min((*self._open.values(), *self._doing.values()), default=time.monotonic())
+
+    def lock(self, called: str) -> asyncio.Lock:
+        """Whoever changes an agent in Nacos and then brings it over holds this meanwhile."""
+        return self._locks.setdefault(called, asyncio.Lock())
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        self._changes.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._find_gone())
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    for called in [one for one in self._open if one not in self._doing]:
+                        self._doing[called] = self._open.pop(called)
+                        tasks.create_task(self._work(called))
+        finally:
+            await self._changes.close()
+            self._living.close()
+
+    async def bring(self, called: str, *, by: Actor | None = None) -> None:
+        """Read an agent from Nacos and make its copy the same; whoever calls holds its `lock`.
+
+        `by` is who had it changed through this registry. Raises RegistryUnavailable, NotOwner.
+        """
+        for _ in range(_TRIES):
+            since = await self._copy.last_change()
+            held = await self._nacos.agents.all_versions(self.namespace, called)
+            names = {one.card.checked.card.name for one in held}
+            done = True
+            for name in sorted(names | self._names[called]):
+                mine = [one for one in held if one.card.checked.card.name == name]
+                done = await self._bring_one(Agent(self.namespace, name), mine, since, by) and done
+            if done:
+                self._names[called] = names
+                return
+        raise RegistryBusy(f"{called} changes too often to be brought over; it is tried again")
+
+    async def _bring_one(self, agent: Agent, held: list[HeldVersion], since: int, by: Actor | None) -> bool:
+        originals = []
+        for one in held:
+            key = Key(*agent, one.version)
+            self._judge(key, one)
+            alive = {
+                instance.id: (instance, interfaces_of(each.metadata))
+                for each in await self._living.endpoints(agent, one.version)
+                if each.healthy
+                for instance in (instance_of(each),)
+            }
+            checked = one.card.checked
+            originals.append(
+                Original(one.version, checked.json, checked.digest, one.latest, tuple(alive.values()))
+            )
+        self._living.keep(agent, [one.version for one in held])
+        if not held:
+            self.faulty = {key for key in self.faulty if key.agent != agent}
+        rollout = await self._nacos.rollouts.get(agent)
+        return await self._copy.mirror(agent, originals, rollout, since=since, by=by)
+
+    async def _work(self, called: str) -> None:
+        try:
+            while not self._nacos.connection.live:
+                self.why = str(self._nacos.connection.problem)
+                await asyncio.sleep(_PAUSES[0])
+            async with self._gate, self.lock(called):
+                await self.bring(called)
+            self._failures.pop(called, None)
+            self.why = ""
+        except ParleyError as error:
+            self.why = str(error)
+            await self._again(called)
+        except Exception:
+            _logger.exception(
+                "bringing %s over from Nacos failed by a fault of ours; it is tried again", called
+            )
+            self.why = f"the agent {called} cannot be brought over"
+            await self._again(called)
+        finally:
+            del self._doing[called]
+            self._wake.set()
+
+    async def _again(self, called: str) -> None:
+        pause = _PAUSES[min(self._failures[called], len(_PAUSES) - 1)]
+        self._failures[called] += 1
+        await asyncio.sleep(pause)
+        self._open.setdefault(called, self._doing[called])
+
+    async def _find_gone(self) -> None:
+        """Look at what the copy has of before, once all that there is was told."""
+        while True:
+            try:
+                for agent in await self._copy.agents():
+                    if agent.namespace == self.namespace:
+                        self._names[nacos_name(agent.name)].add(agent.name)
+                break
+            except ParleyError as error:
+                self.why = str(error)
+                await asyncio.sleep(_PAUSES[-1])
+        while not self._changes.looked:  # noqa: ASYNC110 - told by nobody
+            await asyncio.sleep(_PAUSES[0])
+        for called in list(self._names):
+            self.tell(called)
+
+    def _judge(self, key: Key, held: HeldVersion) -> None:
+        if held.card.exact:
+            self.faulty.discard(key)
+            return
+        try:
+            check_card(orjson.loads(held.card.checked.json))
+            self.faulty.discard(key)
+        except CardRejected as error:
+            if key not in self.faulty:
+                faults = "; ".join(str(fault) for fault in error.faults[:5])
+                _logger.info("%s %s in Nacos is shown although its card breaks rules: %s", *key[1:], faults)
+            self.faulty.add(key)
