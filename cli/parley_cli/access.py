@@ -1,6 +1,7 @@
 """How a command proves to agents and registries who calls: with a bearer token, if one was given."""
 
 import os
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import httpx
 from parley_agents.orchestrator.peer import http_client
 from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
-from parley_registry.client import RegistryClient
+from parley_registry.client import RegistryClient, catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,6 @@ class Access:
             client.auth = self.token
         return client
 
-    def catalogue(self, registry: str) -> RegistryClient:
-        """A client of a registry."""
-        token = Bearer(self.registry_token) if self.registry_token else self.token
-        return RegistryClient(registry, token=token)
+    def catalogue(self, registry: str) -> AbstractAsyncContextManager[RegistryClient]:
+        """A client of the registry at an address; of a Nacos, of the catalogue that is registered there."""
+        return catalogue(registry, token=Bearer(self.registry_token) if self.registry_token else self.token)

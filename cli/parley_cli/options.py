@@ -7,13 +7,12 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
 
 import typer
 
 from parley_cli import exits
 from parley_cli.home import Home
-from parley_core.errors import ParleyError
+from parley_core.errors import ConfigurationError, ParleyError
 
 T = TypeVar("T")
 
@@ -45,10 +44,14 @@ class Misuse(ParleyError):
 
 
 def registry_url(given: str) -> str:
-    """The same when it is an http(s) URL, or ""; else raises Misuse."""
-    place = urlsplit(given)
-    if given and (place.scheme not in ("http", "https") or not place.hostname):
-        raise Misuse(f"{given!r} is not a registry; write it like http://127.0.0.1:8420")
+    """The same when it is the address of a registry, or ""; else raises Misuse."""
+    if given:
+        from parley_registry.client import require_registry
+
+        try:
+            require_registry(given)
+        except ConfigurationError as error:
+            raise Misuse(str(error)) from error
     return given
 
 

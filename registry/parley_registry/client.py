@@ -15,7 +15,7 @@ from parley_core.bearer import Bearer, bearer
 from parley_core.cardsignature import Signature
 from parley_registry.audit import Audited
 from parley_registry.calls import Calls
-from parley_registry.connecting import connect, require_registry
+from parley_registry.connecting import catalogue, connect, require_registry
 from parley_registry.criteria import Criteria, parameters
 from parley_registry.entry import PUBLIC, Change, Entry, Hit, Instance, Page
 from parley_registry.errors import (
@@ -104,6 +104,7 @@ __all__ = [
     "VersionFigures",
     "VersionInUse",
     "analyse",
+    "catalogue",
     "check_terms",
     "connect",
     "default_prompt",

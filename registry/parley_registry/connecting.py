@@ -1,6 +1,9 @@
 """From the address of a registry to its client."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from parley_core.bearer import Bearer
@@ -8,6 +11,9 @@ from parley_core.errors import ConfigurationError
 from parley_registry.card import NAMESPACE
 from parley_registry.entry import PUBLIC
 from parley_registry.port import Registry
+
+if TYPE_CHECKING:
+    from parley_registry.client import RegistryClient
 
 
 def connect(url: str, *, token: str | Bearer | None = None) -> Registry:
@@ -26,6 +32,26 @@ def connect(url: str, *, token: str | Bearer | None = None) -> Registry:
         return NacosRegistry(NacosAddress.parse(url), token=token)
     base, namespace = _service(url)
     return RegistryClient(base, namespace=namespace, token=token)
+
+
+@asynccontextmanager
+async def catalogue(url: str, *, token: str | Bearer | None = None) -> "AsyncIterator[RegistryClient]":
+    """The registry service at an address as for `connect`; of a Nacos, a catalogue that is registered there.
+
+    Raises ConfigurationError, and RegistryUnavailable when a Nacos has no catalogue.
+    """
+    from parley_registry.client import RegistryClient
+
+    if _is_nacos(url):
+        from parley_registry.nacos.address import NacosAddress
+        from parley_registry.nacos.registry import NacosRegistry
+
+        async with NacosRegistry(NacosAddress.parse(url), token=token) as nacos:
+            yield await nacos.catalogue()
+    else:
+        base, namespace = _service(url)
+        async with RegistryClient(base, namespace=namespace, token=token) as client:
+            yield client
 
 
 def require_registry(url: str) -> None:

@@ -8,7 +8,11 @@ import typer
 from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from parley_registry.client import Audited, Entry, RegistryClient
+
+    Catalogue = AbstractAsyncContextManager[RegistryClient]
 
 app = typer.Typer(no_args_is_help=True, help="Find agents in the registry.")
 
@@ -16,7 +20,7 @@ Limit = Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help=
 Name = Annotated[str, typer.Argument(help="The agent's name, or NAME@VERSION.")]
 
 
-def _catalogue(context: typer.Context, registry: str, token_file: Path | None) -> "RegistryClient":
+def _catalogue(context: typer.Context, registry: str, token_file: Path | None) -> "Catalogue":
     from parley_cli.access import Access
 
     return Access.given(token_file).catalogue(registry_of(context.obj, registry))
@@ -102,8 +106,8 @@ def search(
     complete(_search(_catalogue(context, registry, token_file), wanted, as_json))
 
 
-async def _search(catalogue: "RegistryClient", wanted: dict[str, Any], as_json: bool) -> None:
-    async with catalogue:
+async def _search(at: "Catalogue", wanted: dict[str, Any], as_json: bool) -> None:
+    async with at as catalogue:
         page = await catalogue.search(**wanted)
     if as_json:
         from parley_cli.lines import put_json
@@ -271,29 +275,29 @@ def delete(
     typer.echo(f"deleted: {', '.join(gone)}")
 
 
-async def _register(catalogue: "RegistryClient", url: str) -> "Entry":
-    async with catalogue:
+async def _register(at: "Catalogue", url: str) -> "Entry":
+    async with at as catalogue:
         return await catalogue.register_url(url)
 
 
-async def _set_latest(catalogue: "RegistryClient", name: str, version: str) -> "Entry":
-    async with catalogue:
+async def _set_latest(at: "Catalogue", name: str, version: str) -> "Entry":
+    async with at as catalogue:
         return await catalogue.set_latest(name, version)
 
 
-async def _transfer(catalogue: "RegistryClient", name: str, owner: str) -> "Entry":
-    async with catalogue:
+async def _transfer(at: "Catalogue", name: str, owner: str) -> "Entry":
+    async with at as catalogue:
         return await catalogue.transfer(name, owner)
 
 
-async def _trail(catalogue: "RegistryClient", wanted: dict[str, Any]) -> "list[Audited]":
-    async with catalogue:
+async def _trail(at: "Catalogue", wanted: dict[str, Any]) -> "list[Audited]":
+    async with at as catalogue:
         return await catalogue.trail(**wanted)
 
 
-async def _delete(catalogue: "RegistryClient", name: str, every: bool) -> list[str]:
+async def _delete(at: "Catalogue", name: str, every: bool) -> list[str]:
     plain, _, version = name.partition("@")
-    async with catalogue:
+    async with at as catalogue:
         if not version:
             there = [entry.version for entry in await catalogue.versions(plain)]
             if len(there) > 1 and not every:
@@ -316,14 +320,14 @@ def _tell(what: str, entry: "Entry", as_json: bool) -> None:
     typer.echo(f"{what}: {entry.name} {entry.version}  {entry.health}")
 
 
-async def _get(catalogue: "RegistryClient", name: str) -> "Entry":
+async def _get(at: "Catalogue", name: str) -> "Entry":
     plain, _, version = name.partition("@")
-    async with catalogue:
+    async with at as catalogue:
         return await catalogue.get(plain, version or None)
 
 
-async def _versions(catalogue: "RegistryClient", name: str) -> "list[Entry]":
-    async with catalogue:
+async def _versions(at: "Catalogue", name: str) -> "list[Entry]":
+    async with at as catalogue:
         return await catalogue.versions(name)
 
 

@@ -185,6 +185,13 @@ class NacosRegistry:
         finally:
             subscription.close()
 
+    async def catalogue(self) -> RegistryClient:
+        """A catalogue that is registered here, for as long as this object is open. Raises RegistryUnavailable."""
+        endpoints = await self._open().naming.instances(catalogue_service(self.namespace))
+        for url in catalogue_urls(endpoints):
+            return self._catalogue(url)
+        raise self._no_catalogue()
+
     def _open(self) -> Nacos:
         self._nacos.open()
         return self._nacos
