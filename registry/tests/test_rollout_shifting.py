@@ -53,6 +53,15 @@ def test_without_a_canary_or_a_predecessor_there_is_nowhere_to_go(step: object) 
         step(shifting.begin(NONE, "1.0.0"))  # type: ignore[operator]
 
 
+def test_only_what_has_drained_is_retired() -> None:
+    table = shifting.promote(shifting.begin(NONE, "1.0.0"), "1.1.0")
+    for version in ("1.0.0", "1.1.0", "9.9.9"):
+        with pytest.raises(BadRequest, match="has not drained"):
+            shifting.retire(table, version)
+    table = shifting.retire(shifting.drained(table, lambda _: False), "1.0.0")
+    assert told(table) == [("1.1.0", "Current", 100)]
+
+
 def test_what_is_current_is_not_rolled_out() -> None:
     with pytest.raises(BadRequest, match="already"):
         shifting.shift(shifting.begin(NONE, "1.0.0"), "1.0.0", 5)

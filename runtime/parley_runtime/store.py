@@ -393,7 +393,7 @@ class Store(Protocol):
         priority, then by the tenants' shares, then oldest first. (Cancels and expired entries use no quota.)
 
         Entries of another version are taken only when no live worker hosts that one: without a rollout table by any
-        worker; with one by workers of the current version, and only of versions that are Drained or not in it."""
+        worker; with one by workers of the current version, and only of versions that are not in it."""
 
     async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
         """Lease entries whose deadline passed while they waited, of any version; each has `expired` set."""

@@ -10,7 +10,7 @@ from parley_registry.errors import BadRequest
 from parley_registry.rollout import Rollout, RolloutVersion
 
 KEPT = 10
-"""Drained versions that stay in a table."""
+"""Drained versions that stay in a table; the one that drained first is retired when there is another."""
 
 
 def begin(table: Rollout, current: str) -> Rollout:
@@ -66,6 +66,16 @@ def drained(table: Rollout, is_open: Callable[[str], bool]) -> Rollout:
             for one in table.versions
         ],
     )
+
+
+def retire(table: Rollout, version: str) -> Rollout:
+    """The table without a version that has drained: what its contexts still ask for is then done by the current version.
+    Raises BadRequest for one that has not."""
+    if not any(one.version == version and one.state == "Drained" for one in table.versions):
+        raise BadRequest(
+            f"{version} of {table.name} has not drained; only what has may leave the rollout table"
+        )
+    return _with(table, [one for one in table.versions if one.version != version])
 
 
 def weighted(table: Rollout, weights: Mapping[str, float]) -> Rollout:

@@ -310,12 +310,12 @@ WITH d AS (DELETE FROM depth WHERE ctid = ANY(ARRAY(SELECT ctid FROM depth LIMIT
 INSERT INTO depth SELECT version, priority, sum(delta) FROM d GROUP BY version, priority HAVING sum(delta) <> 0
 """
 # Whose work nobody alive does, and that is this version's to do: with a rollout table, the current version has what is of
-# versions that are gone by the table.
+# versions that are not in it.
 ORPHANS = """
 (SELECT version FROM depth WHERE NOT EXISTS (SELECT FROM rollout)
   OR EXISTS (SELECT FROM rollout WHERE version = $1 AND state = 'Current') GROUP BY version HAVING sum(delta) > 0
  EXCEPT SELECT version FROM worker WHERE lease_until >= now_s())
-EXCEPT SELECT version FROM rollout WHERE state <> 'Drained'
+EXCEPT SELECT version FROM rollout
 """
 ROLLOUT = "SELECT version, state, weight FROM rollout ORDER BY position"
 SETTING_ROLLOUT = "LOCK TABLE rollout IN SHARE ROW EXCLUSIVE MODE"

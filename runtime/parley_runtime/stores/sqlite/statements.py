@@ -44,14 +44,14 @@ EXPIRED = """SELECT task_id, number, version, priority, tenant FROM work
 ANY_READY = "SELECT 1 FROM work WHERE state = 0 AND version = ? LIMIT 1"
 ANY_CANCEL = "SELECT 1 FROM work WHERE state <= 0 AND kind = 'cancel' LIMIT 1"
 # Each version with ready entries, by one step in the index; then those that nobody alive hosts, and that are this version's
-# to run: with a rollout table, the current version has what is of versions that are gone by the table.
+# to run: with a rollout table, the current version has what is of versions that are not in it.
 ORPHANS = """WITH RECURSIVE v(name) AS (
  SELECT min(version) FROM work WHERE state = 0
  UNION ALL SELECT (SELECT min(version) FROM work WHERE state = 0 AND version > v.name) FROM v WHERE v.name IS NOT NULL)
 SELECT name FROM v WHERE name IS NOT NULL AND name <> ?1
  AND NOT EXISTS(SELECT 1 FROM worker o WHERE o.version = v.name AND o.lease_until >= ?2)
  AND (NOT EXISTS(SELECT 1 FROM rollout) OR (EXISTS(SELECT 1 FROM rollout WHERE version = ?1 AND state = 'Current')
-  AND NOT EXISTS(SELECT 1 FROM rollout r WHERE r.version = v.name AND r.state <> 'Drained')))"""
+  AND NOT EXISTS(SELECT 1 FROM rollout r WHERE r.version = v.name)))"""
 ROLLOUT = "SELECT version, state, weight FROM rollout ORDER BY position"
 DROP_ROLLOUT = "DELETE FROM rollout"
 ADD_ROLLOUT = "INSERT INTO rollout(position, version, state, weight) VALUES(?, ?, ?, ?)"
