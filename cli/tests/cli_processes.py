@@ -23,7 +23,8 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def start(executor: str, folder: Path, home: Path, *more: str) -> "tuple[subprocess.Popen[bytes], str]":
     """A host of an executor, started in its folder, when it is ready; and its address."""
     card = () if "--card" in more else ("--card", "card.json")
-    return _started(["host", executor, *card, "--store", f"sqlite:///{home}/agent.db", *more], folder, home)
+    store = f"sqlite:///{home}/{executor.partition(':')[0]}.db"
+    return _started(["host", executor, *card, "--store", store, *more], folder, home)
 
 
 @contextmanager

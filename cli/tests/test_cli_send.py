@@ -17,7 +17,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 def test_a_full_backlog_is_said_while_the_command_waits_for_room(tmp_path: Path) -> None:
     given = ("patient:Patient", PROGRAMS, tmp_path, "--card", "scripted_card.json", "--concurrency", "1")
-    store = ("--store", f"sqlite:///{tmp_path}/agent.db")
+    store = ("--store", f"sqlite:///{tmp_path}/patient.db")
     with hosted(*given, "--drain", "0") as url:
         assert parley(tmp_path, "limits", "scripted", *store, "--backlog", "1").returncode == 0
         for _ in range(2):
