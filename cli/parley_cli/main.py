@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from parley_cli import exits
-from parley_cli.commands import agents, host, keys, limits, mcp, platform, prompts, registry, run, send, task
+from parley_cli.commands import (
+    agents,
+    host,
+    keys,
+    limits,
+    mcp,
+    platform,
+    prompts,
+    registry,
+    rollout,
+    run,
+    send,
+    task,
+)
 from parley_cli.home import Home
 from parley_cli.options import MORE
 from parley_core.errors import ParleyError
@@ -62,6 +75,7 @@ app.command("limits")(limits.limits)
 app.add_typer(agents.app, name="agents")
 app.add_typer(mcp.app, name="mcp")
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(task.app, name="task")
 app.add_typer(keys.app, name="keys")
 

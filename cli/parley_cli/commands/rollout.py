@@ -1,0 +1,365 @@
+"""`parley rollout`: which versions of an agent get the contexts that begin now, and how they do."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from parley_cli import exits
+from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
+
+if TYPE_CHECKING:
+    from parley_cli.fleet import Fleet
+    from parley_cli.rollout import Outcome, Step
+    from parley_registry.client import Audited, Rollout, Terms
+
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True, help="Roll a new version of an agent out, step by step.")
+
+Agent = Annotated[str, typer.Argument(help="The agent's name.")]
+Since = Annotated[
+    float,
+    typer.Option(envvar="PARLEY_SINCE", min=1, max=30 * 86400, help="Seconds of the past that count."),
+]
+Rules = Annotated[
+    str,
+    typer.Option(
+        "--analysis",
+        envvar="PARLEY_ANALYSIS",
+        metavar="RULES",
+        help="What a canary is judged by: failure-rate, p95, metric:NAME:lower, metric:NAME:higher; none: nothing.",
+    ),
+]
+Level = Annotated[
+    float,
+    typer.Option(
+        envvar="PARLEY_LEVEL", help="Chance that a canary like the current version is said to do worse."
+    ),
+]
+Sample = Annotated[
+    int, typer.Option(envvar="PARLEY_SAMPLE", min=1, help="Ended tasks of either version before a verdict.")
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(envvar="PARLEY_TOLERANCE", min=0, help="How much slower a canary may be: 0.2 is 20 %."),
+]
+Drain = Annotated[
+    float,
+    typer.Option(
+        envvar="PARLEY_DRAIN_WAIT", min=0, help="Seconds to wait for the tasks of versions that drain."
+    ),
+]
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    agent: Agent,
+    since: Since = 3600.0,
+    rules: Rules = "failure-rate,p95",
+    level: Level = 0.01,
+    sample: Sample = 20,
+    tolerance: Tolerance = 0.2,
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """The versions, their state and weight, what they have to do and how they did; and what that says of a canary."""
+    terms = _terms(rules, level, sample, tolerance)
+    complete(_on(context, registry, token_file, agent, lambda fleet: _show(fleet, since, terms, as_json)))
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    agent: Agent,
+    since: Since = 3600.0,
+    rules: Rules = "failure-rate,p95",
+    level: Level = 0.01,
+    sample: Sample = 20,
+    tolerance: Tolerance = 0.2,
+    every: Annotated[
+        float, typer.Option(envvar="PARLEY_EVERY", min=0.2, help="Seconds between two looks.")
+    ] = 2.0,
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """`status` again and again, until Ctrl-C."""
+    terms = _terms(rules, level, sample, tolerance)
+
+    async def again(fleet: "Fleet") -> None:
+        import asyncio
+
+        while True:
+            await _show(fleet, since, terms, as_json)
+            await asyncio.sleep(every)
+
+    complete(_on(context, registry, token_file, agent, again))
+
+
+@app.command("set")
+def set_(
+    context: typer.Context,
+    agent: Agent,
+    weights: Annotated[
+        list[str],
+        typer.Argument(help="VERSION=WEIGHT in per cent, 100 together; the first is the current version."),
+    ],
+    drain: Drain = 0.0,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Set the weights by hand. Versions that are not named get no new contexts and drain."""
+    from parley_registry.client import shifting
+
+    wanted = dict(_weight(one) for one in weights)
+    _change(context, registry, token_file, agent, lambda now: shifting.weighted(now, wanted), drain)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    agent: Agent,
+    version: Annotated[str, typer.Argument(help="The version to roll out; it has to be published.")],
+    steps: Annotated[
+        str,
+        typer.Option(
+            envvar="PARLEY_STEPS",
+            metavar="WEIGHT:PAUSE,…",
+            help="Per cent of the new contexts and how long they stay there at least, as 90s, 5m or 1h.",
+        ),
+    ] = "5:5m,25:5m,100",
+    current: Annotated[
+        str,
+        typer.Option(
+            "--from", envvar="PARLEY_FROM", help="The current version, if the agent has no rollout table yet."
+        ),
+    ] = "",
+    rules: Rules = "failure-rate,p95",
+    level: Level = 0.01,
+    sample: Sample = 20,
+    tolerance: Tolerance = 0.2,
+    drain: Drain = 600.0,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Roll a version out, in the foreground: raise its weight step by step, judge it between them, take its weight away at
+    once when it does worse (exit code 1). Ctrl-C leaves the weights as they are; the same command goes on from there."""
+    planned = [_step(one) for one in steps.split(",")]
+    if [one.weight for one in planned] != sorted({one.weight for one in planned}):
+        raise Misuse(f"--steps {steps!r}: each weight must be more than the one before")
+    terms = _terms(rules, level, sample, tolerance)
+
+    async def all_of_it(fleet: "Fleet") -> "Outcome":
+        from parley_cli.rollout import drain as drained
+        from parley_cli.rollout import run as rolled
+
+        await _begin(fleet, version, current)
+        outcome = await rolled(fleet, version, planned, terms, _say)
+        if not outcome.done:
+            _say(outcome.reason)
+        _say(_told(await drained(fleet, drain if outcome.done else 0.0, _say)))
+        return outcome
+
+    if not complete(_on(context, registry, token_file, agent, all_of_it)).done:
+        raise typer.Exit(exits.NOT_DONE)
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    agent: Agent,
+    version: Annotated[str, typer.Argument(help="The version. Default: the canary")] = "",
+    drain: Drain = 0.0,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Give a version all new contexts now, whatever an analysis says; the one before drains."""
+    from parley_registry.client import shifting
+
+    _change(context, registry, token_file, agent, lambda now: shifting.promote(now, version), drain)
+
+
+@app.command()
+def abort(
+    context: typer.Context,
+    agent: Agent,
+    drain: Drain = 0.0,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Have no new context begin on the canary any more; those that run go on there to their end."""
+    from parley_registry.client import shifting
+
+    _change(context, registry, token_file, agent, shifting.abort, drain)
+
+
+@app.command()
+def undo(
+    context: typer.Context,
+    agent: Agent,
+    drain: Drain = 0.0,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Abort the canary; without one, make the version current again that was before."""
+    from parley_registry.client import shifting
+
+    _change(context, registry, token_file, agent, shifting.undo, drain)
+
+
+@app.command()
+def retire(
+    context: typer.Context,
+    agent: Agent,
+    version: Annotated[str, typer.Argument(help="A version that has drained.")],
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """Take a version out of the table that has drained: once nobody hosts it, its old contexts are the current version's."""
+    from parley_registry.client import shifting
+
+    _change(context, registry, token_file, agent, lambda now: shifting.retire(now, version), 0.0)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    agent: Agent,
+    limit: Annotated[
+        int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=200, help="How many changes at most.")
+    ] = 20,
+    as_json: Json = False,
+    registry: Registry = "",
+    token_file: TokenFile = None,
+) -> None:
+    """How the rollout table was changed, when and by whom, newest first."""
+    from parley_cli.access import Access
+
+    async def read() -> "list[Audited]":
+        async with Access.given(token_file).catalogue(registry_of(context.obj, registry)) as catalogue:
+            return await catalogue.trail(name=agent, action="rollout", limit=limit)
+
+    from parley_cli.rolloutview import put_history, show_history
+
+    lines = complete(read())
+    put_history(lines) if as_json else show_history(lines)
+
+
+def _change(
+    context: typer.Context,
+    registry: str,
+    token_file: Path | None,
+    agent: str,
+    step: "Callable[[Rollout], Rollout]",
+    seconds: float,
+) -> None:
+    async def changed(fleet: "Fleet") -> "Rollout":
+        from parley_cli.rollout import drain
+
+        table = await fleet.change(step)
+        return await drain(fleet, seconds, _say) if seconds else table
+
+    _say(_told(complete(_on(context, registry, token_file, agent, changed))))
+
+
+async def _on(
+    context: typer.Context,
+    registry: str,
+    token_file: Path | None,
+    agent: str,
+    work: "Callable[[Fleet], Awaitable[T]]",
+) -> T:
+    from parley_cli.access import Access
+    from parley_cli.fleet import Fleet
+
+    access = Access.given(token_file)
+    async with access.catalogue(registry_of(context.obj, registry)) as catalogue, access.http() as http:
+        return await work(Fleet(catalogue, http, agent))
+
+
+async def _show(fleet: "Fleet", since: float, terms: "Terms", as_json: bool) -> None:
+    from parley_cli.fleet import NoFigures
+    from parley_cli.rolloutview import put_status, show_status
+    from parley_registry.client import Analysis, VersionFigures, analyse, shifting
+
+    table = await fleet.table()
+    if not table.versions:
+        await fleet.versions()  # raises for an agent that there is not
+    try:
+        figures = await fleet.figures(since)
+    except NoFigures as error:
+        typer.echo(str(error), err=True)
+        figures = {}
+    canary = shifting.canary(table)
+    found = Analysis()
+    if canary:
+        current, ours = (figures.get(one, VersionFigures(one)) for one in (table.current, canary))
+        found = analyse(current, ours, terms)
+    (put_status if as_json else show_status)(table, figures, found)
+
+
+async def _begin(fleet: "Fleet", version: str, current: str) -> None:
+    """See that there is a table to begin from."""
+    from parley_registry.client import shifting
+
+    if (await fleet.table()).versions:
+        return
+    others = [one for one in await fleet.versions() if one != version]
+    if not current and len(others) != 1:
+        known = ", ".join(others) or "no other"
+        raise Misuse(
+            f"{fleet.name} has no rollout table; say with --from which version is current (it has {known})"
+        )
+    await fleet.change(lambda now: shifting.begin(now, current or others[0]))
+
+
+def _say(text: str) -> None:
+    from parley_cli.render import clean
+
+    typer.echo(clean(text, 2000))
+
+
+def _told(table: "Rollout") -> str:
+    return ", ".join(
+        f"{one.version} {one.state}" + (f" {one.weight:g} %" if one.weight else "") for one in table.versions
+    )
+
+
+def _terms(rules: str, level: float, sample: int, tolerance: float) -> "Terms":
+    from parley_registry.client import Terms, check_terms
+
+    named = () if rules == "none" else tuple(one.strip() for one in rules.split(","))
+    return check_terms(Terms(named, level, sample, tolerance))
+
+
+def _weight(given: str) -> tuple[str, float]:
+    version, _, number = given.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = -1.0
+    if not version or not 0 <= weight <= 100:
+        raise Misuse(f"{given!r} is no weight; write it like 1.1.0=25, in per cent")
+    return version, weight
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _step(given: str) -> "Step":
+    from parley_cli.rollout import Step
+
+    weight, _, pause = given.strip().partition(":")
+    try:
+        step = Step(float(weight), float(pause.rstrip("smh")) * _UNITS[pause[-1]] if pause else 0.0)
+    except (ValueError, KeyError):
+        step = Step(-1.0)
+    if not (0 < step.weight <= 100 and 0 <= step.pause <= 30 * 86400):
+        raise Misuse(
+            f"{given!r} is no step; write it like 25:5m (per cent, and a pause as 90s, 5m or 1h) or 100"
+        )
+    return step

@@ -1,0 +1,107 @@
+"""Rollouts as the command shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import orjson
+import typer
+
+if TYPE_CHECKING:
+    from parley_registry.client import Analysis, Audited, Rollout, VersionFigures
+
+
+def put_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found: "Analysis") -> None:
+    """The table, figures and verdict as a line of JSON."""
+    from parley_cli.lines import put_json
+    from parley_registry.client import figures_json
+
+    put_json(
+        {
+            "agent": table.name,
+            "revision": table.revision,
+            "versions": [asdict(one) for one in table.versions],
+            "figures": [figures_json(one) for _, one in sorted(figures.items())],
+            "verdict": found.verdict if found.findings else None,
+            "findings": [asdict(one) for one in found.findings],
+        }
+    )
+
+
+def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found: "Analysis") -> None:
+    """A table of versions, and the verdict on the canary below it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from parley_cli.render import clean, console, duration
+    from parley_registry.client import VersionFigures, quantile
+
+    shown = Table(box=None, pad_edge=False)
+    for column in (
+        "version",
+        "state",
+        "weight",
+        "workers",
+        "open",
+        "ended",
+        "failed",
+        "p50",
+        "p95",
+        "metrics",
+    ):
+        shown.add_column(column)
+    known = {one.version: one for one in table.versions}
+    for version in [*known, *(one for one in sorted(figures) if one not in known)]:
+        did = figures.get(version, VersionFigures(version))
+        spread = [quantile(did.durations, share) for share in (0.5, 0.95)]
+        metrics = ", ".join(
+            f"{name} {quantile(one, 0.5) or 0:.4g}" for name, one in sorted(did.metrics.items())
+        )
+        at = known.get(version)
+        cells = (
+            version,
+            at.state if at else "not in the table",
+            f"{at.weight:g} %" if at and at.weight else "",
+            str(did.workers),
+            str(did.open),
+            str(did.judged),
+            f"{did.failed} ({did.failed / did.judged:.0%})" if did.judged else "",
+            *("" if seconds is None else duration(seconds) for seconds in spread),
+            metrics,
+        )
+        shown.add_row(*(Text(clean(cell, 120)) for cell in cells))
+    console().print(shown)
+    if not table.versions:
+        typer.echo("there is no rollout table: contexts begin on whatever version a host serves", err=True)
+    if found.findings:
+        typer.echo(clean(f"{found.verdict}: {found.reasons}", 2000))
+
+
+def put_history(lines: "Sequence[Audited]") -> None:
+    """Each change as a line of JSON."""
+    from parley_cli.lines import put_json
+
+    for line in lines:
+        put_json(asdict(line) | {"before": _read(line.before), "after": _read(line.after)})
+
+
+def show_history(lines: "Sequence[Audited]") -> None:
+    """A line for each change."""
+    from datetime import UTC, datetime
+
+    from parley_cli.render import clean
+
+    for line in lines:
+        when = datetime.fromtimestamp(line.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        who = f"  by {line.actor}" if line.actor else ""
+        told = ", ".join(f"{v} {state}" + (f" {w:g} %" if w else "") for v, state, w in _read(line.after))
+        typer.echo(clean(f"{when}  {told or 'no table'}{who}", 1000))
+    if not lines:
+        typer.echo("the rollout table was never changed", err=True)
+
+
+def _read(kept: str) -> list[tuple[str, str, float]]:
+    """The rows of a table as the trail keeps it."""
+    if not kept:
+        return []
+    return [(str(version), str(state), float(weight)) for version, state, weight in orjson.loads(kept)]
