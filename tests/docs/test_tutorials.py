@@ -121,6 +121,12 @@ def test_prompts_go_as_their_page_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
+@pytest.mark.timeout(200)
+def test_rollouts_go_as_their_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "rollouts.md", folder, seconds=180)
+    assert litter(folder) == set()
+
+
 @pytest.mark.cluster
 @pytest.mark.timeout(200)
 def test_a_host_is_found_in_nacos_as_its_page_says(folder: Path, nacos_url: str) -> None:
