@@ -35,6 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--nacos", metavar="URL", help="serve the agents of nacos://user:password@host:8848/namespace,…"
     )
+    parser.add_argument(
+        "--stale-after",
+        type=float,
+        metavar="SECONDS",
+        help="what is served of Nacos is stale so long after it was known to hold (15)",
+    )
     parser.add_argument("--public-url", metavar="URL", help="where others reach this registry")
     parser.add_argument(
         "--ttl", type=float, metavar="SECONDS", help="an instance silent for so long is gone (6)"

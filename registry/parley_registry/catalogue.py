@@ -91,6 +91,11 @@ class Catalogue:
         """How fresh what is served is."""
         return await self._record.freshness()
 
+    @property
+    def faulty(self) -> int:
+        """Versions that others put into Nacos and that are shown although their cards break rules."""
+        return self._record.faulty if isinstance(self._record, NacosRecord) else 0
+
     async def ready(self) -> str:
         """What this process still waits for, or "" when it can serve. Raises Unavailable."""
         await self._record.ping()

@@ -192,7 +192,7 @@ class RegistryClient:
     async def versions(self, name: str) -> list[Entry]:
         """All versions of an agent, highest first by SemVer 2. Raises UnknownAgent."""
         found = await self._calls.call("GET", f"{_agent_path(name)}/versions", query=self._here)
-        return [_entry(one) for one in found["versions"]]
+        return [_entry(one, stale=found["stale"]) for one in found["versions"]]
 
     async def set_latest(self, name: str, version: str) -> Entry:
         """Make `version` the latest, for a roll back too. It stays so until a higher release than all is published.
@@ -253,7 +253,8 @@ class RegistryClient:
         found = await self._calls.call("GET", "/v1/agents", query=query)
         return Page(
             entries=tuple(
-                Hit(_entry(hit["entry"]), hit["score"], tuple(hit["reasons"])) for hit in found["entries"]
+                Hit(_entry(hit["entry"], stale=found["stale"]), hit["score"], tuple(hit["reasons"]))
+                for hit in found["entries"]
             ),
             facets=found["facets"],
             next=found["next"],
@@ -302,7 +303,7 @@ class RegistryClient:
         return {} if self.namespace == PUBLIC else {"namespace": self.namespace}
 
 
-def _entry(told: Mapping[str, Any]) -> Entry:
+def _entry(told: Mapping[str, Any], *, stale: bool = False) -> Entry:
     return Entry(
         namespace=told["namespace"],
         name=told["name"],
@@ -317,6 +318,7 @@ def _entry(told: Mapping[str, Any]) -> Entry:
             told["signature"]["state"], told["signature"]["keyId"], told["signature"]["signer"]
         ),
         owner=told["owner"],
+        stale=told.get("stale", stale),
     )
 
 

@@ -72,6 +72,21 @@ class Metrics:
             registry=self.registry,
         )
         self.watchers = Gauge("parley_registry_watchers", "Open watches.", registry=self.registry)
+        self.stale = Gauge(
+            "parley_registry_stale",
+            "1 while what is served was not known to be what Nacos holds for too long.",
+            registry=self.registry,
+        )
+        self.age = Gauge(
+            "parley_registry_age_seconds",
+            "Seconds since what is served was last known to be what Nacos holds.",
+            registry=self.registry,
+        )
+        self.faulty = Gauge(
+            "parley_registry_faulty_cards",
+            "Versions that others put into Nacos and that are shown although their cards break rules.",
+            registry=self.registry,
+        )
         self.unlearnt = Gauge(
             "parley_registry_embeddings_missing",
             "Entries that search by meaning does not find yet.",

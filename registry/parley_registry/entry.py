@@ -61,7 +61,8 @@ class Entry:
     `health` is "up" while an instance lives (or, for an external agent, its card could lately be fetched),
     "down" when the last one is gone, "unknown" when none was ever announced. `updated` is when card, latest
     or health last changed, in seconds since the epoch. `signature` is what the registry thinks of the card's
-    signatures; `owner` whose the agent is, "" where nobody has to say who they are.
+    signatures; `owner` whose the agent is, "" where nobody has to say who they are. `stale` says that the registry could
+    not ask for too long whether this still holds: it serves what Nacos holds, and Nacos is away.
     """
 
     namespace: str
@@ -75,6 +76,7 @@ class Entry:
     updated: float
     signature: Signature = UNSIGNED
     owner: str = ""
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """What goes over the wire, as OpenAPI shows it."""
 
+import math
+import time
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from parley_registry.card import MAX_NAME, MAX_URL, NAMESPACE, address_fault
 from parley_registry.entry import PUBLIC, Change
-from parley_registry.record import Stored
+from parley_registry.record import Freshness, Stored
 from parley_registry.search import Result
 from parley_registry.shown import shown_card
 from parley_registry.versions import MAX_VERSION
@@ -83,7 +85,20 @@ class EntryModel(BaseModel):
     owner: str = Field(description='Whose the agent is, or "".')
 
 
-class VersionsModel(BaseModel):
+class Dated(BaseModel):
+    """How fresh an answer is, for a registry that serves what another, Nacos, holds."""
+
+    stale: bool = Field(description="Whether that could not be asked for too long.")
+    asOf: float | None = Field(
+        description="When this was last known to be what is held there, in seconds since the epoch; null: never."
+    )
+
+
+class DatedEntryModel(EntryModel, Dated):
+    """One version of an agent, and how fresh that is."""
+
+
+class VersionsModel(Dated):
     versions: list[EntryModel] = Field(description="Highest first, by SemVer 2.0.0.")
 
 
@@ -95,7 +110,7 @@ class HitModel(BaseModel):
     reasons: list[str]
 
 
-class PageModel(BaseModel):
+class PageModel(Dated):
     """One page of a search."""
 
     entries: list[HitModel]
@@ -146,6 +161,12 @@ def entry_json(entry: Stored) -> dict[str, Any]:
         },
         "owner": entry.owner,
     }
+
+
+def dated_json(freshness: Freshness) -> dict[str, Any]:
+    """How fresh an answer is, as members of it."""
+    known = math.isfinite(freshness.age)
+    return {"stale": freshness.stale, "asOf": time.time() - freshness.age if known else None}
 
 
 def page_json(result: Result) -> dict[str, Any]:

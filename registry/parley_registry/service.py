@@ -22,7 +22,7 @@ from parley_registry.door import Door, Measured, Metrics
 from parley_registry.entry import PUBLIC, Agent, Change, Instance, Key
 from parley_registry.errors import BadRequest, Fault
 from parley_registry.mcp.routes import mcp_routes
-from parley_registry.models import change_json, entry_json, page_json
+from parley_registry.models import change_json, dated_json, entry_json, page_json
 from parley_registry.pages import site as pages
 from parley_registry.problems import install, problem
 from parley_registry.prompts.routes import prompt_routes
@@ -123,23 +123,28 @@ def _agents(catalogue: Catalogue) -> APIRouter:
         done = await catalogue.register_url(request.namespace, request.url)
         return answer(entry_json(done.entry), 201 if done.created else 200)
 
-    @router.get("/agents/{name}", response_model=models.EntryModel, responses=problems(400, 404))
+    @router.get("/agents/{name}", response_model=models.DatedEntryModel, responses=problems(400, 404))
     async def get(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """The latest version of an agent."""
-        return answer(entry_json(await catalogue.get(Agent(namespace, name), None)))
+        found = await catalogue.get(Agent(namespace, name), None)
+        return answer(entry_json(found) | dated_json(await catalogue.freshness()))
 
     @router.get("/agents/{name}/versions", response_model=models.VersionsModel, responses=problems(400, 404))
     async def versions(name: Name, namespace: Namespace = PUBLIC) -> Response:
         """All versions of an agent, highest first."""
         found = await catalogue.versions(Agent(namespace, name))
-        return answer({"versions": [entry_json(one) for one in found]})
+        shown = {"versions": [entry_json(one) for one in found]}
+        return answer(shown | dated_json(await catalogue.freshness()))
 
     @router.get(
-        "/agents/{name}/versions/{version}", response_model=models.EntryModel, responses=problems(400, 404)
+        "/agents/{name}/versions/{version}",
+        response_model=models.DatedEntryModel,
+        responses=problems(400, 404),
     )
     async def get_version(name: Name, version: VersionPath, namespace: Namespace = PUBLIC) -> Response:
         """One version of an agent."""
-        return answer(entry_json(await catalogue.get(Agent(namespace, name), version)))
+        found = await catalogue.get(Agent(namespace, name), version)
+        return answer(entry_json(found) | dated_json(await catalogue.freshness()))
 
     @router.put(
         "/agents/{name}/latest", response_model=models.EntryModel, responses=problems(400, 403, 404, 413)
@@ -192,7 +197,8 @@ def _search(catalogue: Catalogue) -> APIRouter:
     async def search(asked: Annotated[SearchParameters, Query()]) -> Response:
         """The entries for which all that is given holds; all of them if nothing is. Latest versions come first,
         ranked by how well they fit the text, else by name."""
-        return answer(page_json(await catalogue.find(asked.query(), asked.limit, asked.cursor)))
+        found = await catalogue.find(asked.query(), asked.limit, asked.cursor)
+        return answer(page_json(found) | dated_json(await catalogue.freshness()))
 
     @router.get(
         "/watch",
@@ -262,13 +268,19 @@ def _probes(catalogue: Catalogue, metrics: Metrics) -> APIRouter:
 
     @router.get("/readyz", response_model=models.Health, responses=problems())
     async def readyz() -> Response:
-        """Whether it can serve: the store answers, the index is built."""
-        waiting = await catalogue.ready()
-        return problem(503, "busy", waiting) if waiting else answer({"status": "ok", "detail": ""})
+        """Whether it can serve: the store answers, the index is built. It can also while what it serves is stale; the detail
+        says so then."""
+        waiting, fresh = await catalogue.ready(), await catalogue.freshness()
+        stale = f"what is served is stale: {fresh.why}" if fresh.stale else ""
+        return problem(503, "busy", waiting) if waiting else answer({"status": "ok", "detail": stale})
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def figures() -> Response:
         """Figures for Prometheus."""
+        fresh = await catalogue.freshness()
+        metrics.stale.set(fresh.stale)
+        metrics.age.set(fresh.age)
+        metrics.faulty.set(catalogue.faulty)
         metrics.watchers.set(catalogue.feed.watchers)
         metrics.entries.set(catalogue.search.size)
         metrics.unlearnt.set(catalogue.search.unlearnt)

@@ -19,8 +19,13 @@ def is_release(version: str) -> bool:
 
 
 def highest_first(versions: Iterable[str]) -> list[str]:
-    """Versions by SemVer precedence, highest first; build metadata, which has none, decides between equals."""
-    return sorted(versions, key=lambda text: (Version.parse(text), text), reverse=True)
+    """Versions by SemVer precedence, highest first; build metadata, which has none, decides between equals. What others
+    call a version without SemVer comes last."""
+    return sorted(
+        versions,
+        key=lambda text: (1, Version.parse(text), text) if is_version(text) else (0, text),
+        reverse=True,
+    )
 
 
 def becomes_latest(new: str, others: Iterable[str]) -> bool:
@@ -30,7 +35,7 @@ def becomes_latest(new: str, others: Iterable[str]) -> bool:
     and it is the highest. So a roll back holds until something newer than all is released.
     """
     fresh = Version.parse(new)
-    parsed = [Version.parse(other) for other in others]
+    parsed = [Version.parse(other) for other in others if is_version(other)]
     releases = [other for other in parsed if not other.prerelease]
     if fresh.prerelease:
         return not releases and all(fresh > other for other in parsed)

@@ -10,6 +10,7 @@ from parley_core.errors import ParleyError
 from parley_registry.entry import Instance, Key
 from parley_registry.errors import RegistryUnavailable
 from parley_registry.nacos.layout import endpoint_of, instance_of, service_of
+from parley_registry.nacos.naming import Endpoint
 from parley_registry.nacos.server import Nacos
 
 _logger = logging.getLogger(__name__)
@@ -21,9 +22,12 @@ _PAUSE = 0.1
 
 @dataclass(slots=True)
 class _Announced:
-    instance: Instance
-    interfaces: bytes
+    endpoint: Endpoint
     seen: float
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.endpoint.host, self.endpoint.port
 
 
 class Announced:
@@ -36,13 +40,14 @@ class Announced:
 
     async def announce(self, key: Key, instance: Instance, interfaces: bytes) -> None:
         """Announce an instance. Raises RegistryUnavailable, NotAllowed, BadRequest."""
-        before = self._alive.get(key, {}).get(instance.id)
-        if before is not None and (before.instance, before.interfaces) == (instance, interfaces):
+        endpoint, before = endpoint_of(instance, interfaces), self._alive.get(key, {}).get(instance.id)
+        if before is not None and before.endpoint == endpoint:
             before.seen = time.monotonic()
             return
-        endpoint = endpoint_of(instance, interfaces)
         await self._nacos.naming.register(service_of(*key), endpoint)
-        self._alive.setdefault(key, {})[instance.id] = _Announced(instance, interfaces, time.monotonic())
+        now = self._alive.setdefault(key, {})[instance.id] = _Announced(endpoint, time.monotonic())
+        if before is not None and before.address != now.address:
+            await self._leave(key, before)
         if not await self._until(key, lambda shown: shown.get(instance.id) == endpoint.metadata):
             raise RegistryUnavailable(
                 f"Nacos took the instance {instance.id} but does not show it; try again"
@@ -62,9 +67,8 @@ class Announced:
             return False
         if not self._alive[key]:
             del self._alive[key]
-        endpoint = endpoint_of(found.instance, found.interfaces)
         try:
-            await self._nacos.naming.deregister(service_of(*key), endpoint.host, endpoint.port)
+            await self._leave(key, found)
             await self._until(key, lambda shown: instance_id not in shown)
         except ParleyError as error:
             _logger.debug("%s is taken out of Nacos later: %s", instance_id, error)
@@ -83,6 +87,16 @@ class Announced:
         ]
         done = await asyncio.gather(*(self.withdraw(*one) for one in gone))
         return {key for (key, _), withdrawn in zip(gone, done, strict=True) if withdrawn}
+
+    async def _leave(self, key: Key, gone: _Announced) -> None:
+        """Take an instance's address away, unless another one stands there: Nacos holds one for each address, and a host
+        that was killed and came back, or two behind one balancer, share theirs."""
+        others = self._alive.get(key, {}).values()
+        left = [one.endpoint for one in others if one.address == gone.address]
+        if left:
+            await self._nacos.naming.register(service_of(*key), left[-1])
+        else:
+            await self._nacos.naming.deregister(service_of(*key), *gone.address)
 
     async def _until(self, key: Key, is_so: Callable[[dict[str, Mapping[str, str]]], bool]) -> bool:
         """Wait until what Nacos shows of a version, its instances' metadata by id, is so; False when that takes too long."""

@@ -6,16 +6,14 @@ import time
 from collections import defaultdict
 from weakref import WeakValueDictionary
 
-import orjson
-
 from parley_core.errors import ParleyError
 from parley_registry.audit import Actor
+from parley_registry.backends.nacos.foreign import completed, faults_of
 from parley_registry.backends.nacos.living import Living
 from parley_registry.backends.sql.mirror import SqlMirror
 from parley_registry.backends.sql.mirroring import Original
-from parley_registry.card import check_card
 from parley_registry.entry import Agent, Key
-from parley_registry.errors import CardRejected, RegistryBusy
+from parley_registry.errors import RegistryBusy
 from parley_registry.nacos.agents import HeldVersion
 from parley_registry.nacos.changes import AgentChanges
 from parley_registry.nacos.layout import instance_of, interfaces_of, nacos_name
@@ -104,7 +102,7 @@ class Following:
         originals = []
         for one in held:
             key = Key(*agent, one.version)
-            self._judge(key, one)
+            card = self._judge(key, one)
             alive = {
                 instance.id: (instance, interfaces_of(each.metadata))
                 for each in await self._living.endpoints(agent, one.version)
@@ -112,9 +110,7 @@ class Following:
                 for instance in (instance_of(each),)
             }
             checked = one.card.checked
-            originals.append(
-                Original(one.version, checked.json, checked.digest, one.latest, tuple(alive.values()))
-            )
+            originals.append(Original(one.version, card, checked.digest, one.latest, tuple(alive.values())))
         self._living.keep(agent, [one.version for one in held])
         if not held:
             self.faulty = {key for key in self.faulty if key.agent != agent}
@@ -165,15 +161,14 @@ class Following:
         for called in list(self._names):
             self.tell(called)
 
-    def _judge(self, key: Key, held: HeldVersion) -> None:
-        if held.card.exact:
-            self.faulty.discard(key)
-            return
-        try:
-            check_card(orjson.loads(held.card.checked.json))
-            self.faulty.discard(key)
-        except CardRejected as error:
-            if key not in self.faulty:
-                faults = "; ".join(str(fault) for fault in error.faults[:5])
-                _logger.info("%s %s in Nacos is shown although its card breaks rules: %s", *key[1:], faults)
+    def _judge(self, key: Key, held: HeldVersion) -> bytes:
+        """The card to show, and note whether it breaks rules."""
+        card = held.card.checked.json
+        faults = () if held.card.exact else faults_of(card)
+        if faults and key not in self.faulty:
             self.faulty.add(key)
+            named = "; ".join(faults[:5])
+            _logger.info("%s %s in Nacos is shown although its card breaks rules: %s", *key[1:], named)
+        elif not faults:
+            self.faulty.discard(key)
+        return completed(card) if faults else card
