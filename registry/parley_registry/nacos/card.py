@@ -100,11 +100,14 @@ def from_nacos(told: Mapping[str, Any]) -> HeldCard:
 
     Raises ValueError when it is no card at all (no name or no version).
     """
-    native = _without_nulls(dict(told))
-    exact = _exact_of(native)
-    if exact is not None and _agrees(exact, native):
-        return HeldCard(exact, exact=True)
-    return HeldCard(_read(native), exact=False)
+    try:
+        native = _without_nulls(dict(told))
+        exact = _exact_of(native)
+        if exact is not None and _agrees(exact, native):
+            return HeldCard(exact, exact=True)
+        return HeldCard(_read(native), exact=False)
+    except RecursionError as error:
+        raise ValueError("not an AgentCard: it is nested too deeply") from error
 
 
 def stored_form(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,6 +197,8 @@ def _read(native: dict[str, Any]) -> CheckedCard:
         raise ValueError(f"not an AgentCard: {error}") from error
     if not message.name or not message.version:
         raise ValueError("not an AgentCard: it has no name or no version")
+    if "\0" in message.name + message.version:
+        raise ValueError("not an AgentCard: no database keeps its name or version")
     unique = {
         (one.url, one.protocol_binding, one.protocol_version): one
         for one in message.supported_interfaces

@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from a2a.types import AgentCard
+from google.protobuf.json_format import ParseDict, ParseError
 
+from parley_registry.card import address_fault
 from parley_registry.entry import Instance
 from parley_registry.nacos.config import ConfigKey
 from parley_registry.nacos.naming import Endpoint, Service
@@ -30,6 +33,8 @@ _MAX_NAME = 64
 _MAX_ID = 255 - 1 - MAX_VERSION
 _PLAIN = re.compile(r"^[\x20-\x7e]+$")
 _CODED = re.compile(r"~[a-z2-7]{16}$")
+_SOUND_ID = re.compile(r"[A-Za-z0-9._:@+~-]{1,128}")
+"""What this registry takes as an instance's id."""
 _ID_PREFIX = "____:"
 _ID_KEPT = re.compile(r"[A-Za-z.:-]")
 _MAX_METADATA = 1000
@@ -119,13 +124,19 @@ def endpoint_of(instance: Instance, interfaces: bytes) -> Endpoint:
 
 
 def instance_of(endpoint: Endpoint) -> Instance:
-    """The instance that an endpoint is, also one that another's program has registered."""
+    """The instance that an endpoint is, also one that another's program has registered: what that says of itself counts
+    as far as this registry would have taken it."""
     metadata = endpoint.metadata
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     scheme = "https" if metadata.get(_TLS) == "true" else "http"
     path = metadata.get(_PATH, "")
-    url = f"{scheme}://{host}:{endpoint.port}{path if path.startswith('/') or not path else f'/{path}'}"
-    return Instance(metadata.get(_ID, f"{host}:{endpoint.port}"), metadata.get(_URL, url))
+    bare = f"{scheme}://{host}:{endpoint.port}"
+    told = f"{bare}{path if path.startswith('/') or not path else f'/{path}'}"
+    id_, urls = metadata.get(_ID, ""), (metadata.get(_URL, ""), told)
+    return Instance(
+        id_ if _SOUND_ID.fullmatch(id_) else f"{host}:{endpoint.port}",
+        next((url for url in urls if not address_fault(url, "GRPC")), bare),
+    )
 
 
 def interfaces_of(metadata: Mapping[str, str]) -> bytes:
@@ -137,10 +148,23 @@ def interfaces_of(metadata: Mapping[str, str]) -> bytes:
             told = _inflate(base64.b85decode(metadata[_DEFLATED]))
         else:
             return b"[]"
-        listed = _listed(orjson.loads(told))
+        return told if _are_interfaces(orjson.loads(told)) else b"[]"
     except (ValueError, zlib.error):
         return b"[]"
-    return told if listed and all(isinstance(one, dict) for one in listed) else b"[]"
+
+
+def _are_interfaces(told: Any) -> bool:
+    """Whether it is nothing but interfaces, with signatures or without: whoever registers an instance writes it, and it
+    is shown as a part of the card."""
+    card = told if isinstance(told, dict) else {"supportedInterfaces": told}
+    if card.keys() - {"supportedInterfaces", "signatures"}:
+        return False
+    try:
+        read = ParseDict(card, AgentCard())
+    except (ParseError, RecursionError):
+        return False
+    places = read.supported_interfaces
+    return bool(places) and not any(address_fault(one.url, one.protocol_binding) for one in places)
 
 
 def _listed(told: Any) -> list[Any]:

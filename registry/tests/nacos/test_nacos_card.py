@@ -203,6 +203,21 @@ def test_what_is_no_card_is_said_to_be_none(told: dict[str, Any]) -> None:
         from_nacos(told)
 
 
+def test_a_card_that_is_nested_too_deeply_is_none() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(2000):
+        deep = {"a": deep}
+    extensions = {"extensions": [{"uri": "urn:x", "params": deep}]}
+    with pytest.raises(ValueError, match="not an AgentCard"):
+        from_nacos({"name": "x", "version": "1", "url": "", "capabilities": extensions})
+
+
+@pytest.mark.parametrize("odd", [{"name": "a\0b"}, {"version": "1\0"}])
+def test_a_card_with_a_name_or_version_that_no_database_keeps_is_none(odd: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not an AgentCard"):
+        from_nacos({"name": "x", "version": "1", "url": "", **odd})
+
+
 def test_a_card_whose_security_nobody_can_read_still_says_where_it_answers() -> None:
     told = {
         "name": "odd",

@@ -16,6 +16,7 @@ from parley_registry.nacos.layout import (
     nacos_version,
     service_of,
 )
+from parley_registry.nacos.naming import Endpoint
 
 
 @pytest.mark.parametrize("name", ["coder", "a planner", "x" * 64, 'it\'s 100% <ok> & "fine"', "v1.2_beta"])
@@ -144,3 +145,29 @@ def test_damaged_interfaces_are_none(metadata: dict[str, str]) -> None:
 def test_no_text_in_an_instance_does_harm(text: str) -> None:
     interfaces_of({"parley.interfaces": text})
     interfaces_of({"parley.interfaces.z": text})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"supportedInterfaces":[{"url":5}]}',
+        '{"name":"other","supportedInterfaces":[{"url":"http://127.0.0.1:1"}]}',
+        '[{"url":{"a":[]}}]',
+        '[{"url":"javascript:alert(1)"}]',
+        '["http://127.0.0.1:1"]',
+        "[]",
+        "5",
+    ],
+)
+def test_what_others_say_of_an_instance_becomes_no_part_of_a_card(told: str) -> None:
+    assert interfaces_of({"parley.interfaces": told}) == b"[]"
+
+
+def test_an_id_and_a_url_that_others_register_count_if_they_keep_the_rules() -> None:
+    bare = Instance("127.0.0.1:80", "http://127.0.0.1:80")
+    for metadata in (
+        {"parley.id": "a\0b", "parley.url": "javascript:alert(1)"},
+        {"parley.id": "../x y", "parley.url": "http://127.0.0.1:1/\n"},
+        {"parley.id": "ok\n", "__nacos.agent.endpoint.path__": "/ \n"},
+    ):
+        assert instance_of(Endpoint("127.0.0.1", 80, metadata)) == bare
