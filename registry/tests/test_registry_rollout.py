@@ -156,6 +156,10 @@ async def test_a_table_is_set_and_read_through_the_service(registry: RegistryThr
             )
         with pytest.raises(BadRequest, match="weight"):
             await client.set_rollout(table(150, -50), kept.revision)
+        for odd in ("100", True):
+            odd_table = Rollout("public", "coder", (RolloutVersion("1.0.0", "Current", odd),))  # type: ignore[arg-type]
+            with pytest.raises(BadRequest, match="weight"):
+                await client.set_rollout(odd_table, kept.revision)
 
 
 async def test_who_waits_for_tables_has_each_within_a_second(registry: RegistryThread) -> None:

@@ -26,7 +26,11 @@ class RolloutVersionModel(BaseModel):
     version: str = Field(min_length=1, max_length=MAX_VERSION, examples=["1.1.0"])
     state: State
     weight: float = Field(
-        default=0, ge=0, le=100, description="Per cent of the new contexts, at most two decimals."
+        default=0,
+        ge=0,
+        le=100,
+        strict=True,
+        description="Per cent of the new contexts, at most two decimals.",
     )
 
 

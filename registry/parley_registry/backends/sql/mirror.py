@@ -1,5 +1,6 @@
 """A record in a database that is the copy of another one."""
 
+import time
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
@@ -12,6 +13,10 @@ from parley_registry.backends.sql.record import SqlRecord
 from parley_registry.backends.sql.transaction import values_of
 from parley_registry.entry import Agent, Instance, Key
 from parley_registry.rollout import Rollout
+
+_AHEAD = 60.0
+"""Seconds by which the clocks of two processes may differ; a time that is further ahead was noted by a clock that has been
+put right since, and says nothing."""
 
 
 class SqlMirror(SqlRecord):
@@ -63,7 +68,8 @@ class SqlMirror(SqlRecord):
         """When the copies of a namespace were last known to be the same, by any process, in seconds since the epoch; 0: never."""
 
         def read(db: Connection) -> float:
-            return float(db.execute(sql.SYNCED, {"namespace": namespace}).scalar() or 0.0)
+            at = float(db.execute(sql.SYNCED, {"namespace": namespace}).scalar() or 0.0)
+            return at if at <= time.time() + _AHEAD else 0.0
 
         return await self.database.glance(read)
 
@@ -71,6 +77,7 @@ class SqlMirror(SqlRecord):
         """Note that they were the same at that time."""
 
         def write(db: Connection, _: float) -> None:
-            db.execute(sql.SET_SYNCED, {"namespace": namespace, "synced": at})
+            latest = time.time() + _AHEAD
+            db.execute(sql.SET_SYNCED, {"namespace": namespace, "synced": at, "latest": latest})
 
         await self.database.beat(write)

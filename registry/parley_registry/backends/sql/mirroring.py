@@ -60,7 +60,7 @@ def mirror(
     kept = {row.version for row in db.all(sql.VERSIONS, **values_of(agent))}
     latest = next((one.version for one in originals if one.latest), "")
     if originals and known is None:
-        owner = by.name if by else ""
+        owner = by.name if by else _claimer(db, agent)
         db.do(sql.ADD_AGENT, **values_of(agent), latest=latest, source="", owner=owner, now=db.now)
         add_shapes(db, agent)
         db.do(sql.UNCLAIM, namespace=agent.namespace, shapes=sorted(shapes(agent.name)))
@@ -117,6 +117,13 @@ def _claim(db: Transaction, agent: Agent, actor: Actor) -> None:
         )
     for shape in like:
         db.do(sql.CLAIM, **told, shape=shape, until=db.now + _CLAIMED)
+
+
+def _claimer(db: Transaction, agent: Agent) -> str:
+    """Who is taking this name through this registry, which may have ended before it brought the agent over; or ""."""
+    like = sorted(shapes(agent.name))
+    row = db.one(sql.CLAIMED, namespace=agent.namespace, owner="", shapes=like, now=db.now)
+    return str(row.owner) if row is not None else ""
 
 
 def _bring(db: Transaction, agent: Agent, one: Original, *, found: bool) -> None:

@@ -173,5 +173,6 @@ UNCLAIM = _of("DELETE FROM claims WHERE namespace = :namespace AND shape IN :sha
 SYNCED = text("SELECT synced FROM mirrors WHERE namespace = :namespace")
 SET_SYNCED = text("""
     INSERT INTO mirrors (namespace, synced) VALUES (:namespace, :synced)
-    ON CONFLICT (namespace) DO UPDATE SET synced = excluded.synced WHERE excluded.synced > mirrors.synced
+    ON CONFLICT (namespace) DO UPDATE SET synced = excluded.synced
+    WHERE excluded.synced > mirrors.synced OR mirrors.synced > :latest
 """)
