@@ -95,7 +95,12 @@ def main(arguments: list[str] | None = None) -> int:
     telemetry.configure_logging(log_level)
     _logger.info("pages for a browser at http://%s/, the API under /v1", settings.listen)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=60,  # longer than clients keep idle connections, so that none is closed under a call
+        timeout_graceful_shutdown=3,
     )
     server = _Server(config)
     asyncio.run(server.serve(sockets=[listener]))

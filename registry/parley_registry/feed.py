@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -15,8 +16,11 @@ _logger = logging.getLogger(__name__)
 _BATCH = 500
 _KEPT = 8_000
 """Changes kept here, so that a watcher that is a little behind costs the record nothing."""
-_TOLD_A_SECOND = 10_000
-"""Watchers told in a second: with many of them, changes that follow closely are told together."""
+_TOLD_A_SECOND = 2_000
+"""Watchers told in a second: with many of them, changes that follow closely are told together, so that telling leaves
+most of a processor to other work."""
+QUIET = 5.0
+"""Seconds."""
 
 Wanted = Callable[[Change], bool]
 
@@ -31,6 +35,7 @@ class Feed:
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
         self._watchers = 0
+        self._ticks = 0
         self._tail: list[Change] = []
         self._last = -1
         record.listen(self.poke)
@@ -46,6 +51,7 @@ class Feed:
 
     async def run(self) -> None:
         """Look for changes until cancelled; at least every `poll` seconds."""
+        ticked = time.monotonic()
         while True:
             self._hurry.clear()
             try:
@@ -53,6 +59,9 @@ class Feed:
             except Unavailable as error:
                 _logger.warning("cannot look for changes: %s", error)
                 changed = False
+            if time.monotonic() - ticked >= QUIET:
+                ticked, changed = time.monotonic(), True
+                self._ticks += 1
             if changed:
                 self._news.set()
                 self._news = asyncio.Event()
@@ -78,7 +87,7 @@ class Feed:
         self, after: int | None, wanted: Wanted = lambda _: True
     ) -> AsyncGenerator[list[Change], None]:
         """Changes after `after` (None: from now on) that are `wanted`, for ever, those that came together at once; first of
-        all a "start" with the seq it starts from.
+        all a "start" with the seq it starts from. Every QUIET seconds a batch, be it empty, says that the stream lives.
 
         Raises RegistryBusy when too many watch already, before anything is given.
         """
@@ -90,7 +99,7 @@ class Feed:
         try:
             seq = await self._record.last_change() if after is None else after
             yield [Change(seq, "start", "", "", "")]
-            fresh = True
+            fresh, ticks = True, self._ticks
             while True:
                 news = self._news
                 batch = None if fresh else self._after(seq)
@@ -98,12 +107,13 @@ class Feed:
                 if batch is None:
                     read = await self._record.changes(seq, _BATCH)
                     batch = [Change(read.last, "reset", "", "", "")] if read.missed else list(read.changes)
+                seq = batch[-1].seq if batch else seq
+                told = [change for change in batch if change.kind == "reset" or wanted(change)]
+                if told or self._ticks != ticks:
+                    ticks = self._ticks
+                    yield told
                 if not batch:
                     await news.wait()
-                    continue
-                seq = batch[-1].seq
-                if told := [change for change in batch if change.kind == "reset" or wanted(change)]:
-                    yield told
         finally:
             self._watchers -= 1
 

@@ -1,16 +1,13 @@
 """The registry as an HTTP service. `create_app(settings)` is what a server runs; everything it does is in `catalogue`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, FastAPI, Path, Query, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
@@ -19,10 +16,9 @@ from parley_registry import models
 from parley_registry.card import MAX_CARD, MAX_NAME, NAMESPACE
 from parley_registry.catalogue import Catalogue
 from parley_registry.door import Door, Measured, Metrics
-from parley_registry.entry import PUBLIC, Agent, Change, Instance, Key
-from parley_registry.errors import BadRequest, Fault
+from parley_registry.entry import PUBLIC, Agent, Instance, Key
 from parley_registry.mcp.routes import mcp_routes
-from parley_registry.models import change_json, dated_json, entry_json, page_json
+from parley_registry.models import dated_json, entry_json, page_json
 from parley_registry.pages import site as pages
 from parley_registry.problems import install, problem
 from parley_registry.prompts.routes import prompt_routes
@@ -31,10 +27,9 @@ from parley_registry.routing import StrictRoute, answer, problems
 from parley_registry.searching.parameters import SearchParameters
 from parley_registry.settings import RegistrySettings
 from parley_registry.trailing import trail_routes
+from parley_registry.watching import watch_routes
 
 _MAX_BODY = MAX_CARD + 16 * 1024
-_PING_SECONDS = 5
-_STUCK_SECONDS = 30
 
 Name = Annotated[str, Path(min_length=1, max_length=MAX_NAME, examples=["coder"])]
 Namespace = Annotated[str, Query(pattern=NAMESPACE)]
@@ -78,6 +73,7 @@ def create_app(settings: RegistrySettings | None = None) -> FastAPI:
     install(app)
     app.include_router(_agents(catalogue))
     app.include_router(_search(catalogue))
+    app.include_router(watch_routes(catalogue.feed))
     app.include_router(rollouts.router(catalogue))
     app.include_router(trail_routes(catalogue))
     app.include_router(prompt_routes(catalogue.prompts, catalogue.feed.poke))
@@ -200,60 +196,7 @@ def _search(catalogue: Catalogue) -> APIRouter:
         found = await catalogue.find(asked.query(), asked.limit, asked.cursor)
         return answer(page_json(found) | dated_json(await catalogue.freshness()))
 
-    @router.get(
-        "/watch",
-        response_class=EventSourceResponse,
-        responses={
-            200: {"content": {"text/event-stream": {}}, "description": "Changes as server-sent events."},
-            **problems(400),
-        },
-    )
-    async def watch(
-        request: Request,
-        after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
-        kind: Annotated[str, Query(max_length=32, examples=["rollout"])] = "",
-        namespace: Annotated[str, Query(max_length=64)] = "",
-        name: Annotated[str, Query(max_length=MAX_NAME)] = "",
-    ) -> Response:
-        """Changes as they happen, as server-sent events with ids; of one kind, namespace or name alone if told so.
-        Resumes after `Last-Event-ID` (or `after`), by default from now on."""
-        told = request.headers.get("last-event-id", "")
-        if told and not (told.isascii() and told.isdigit() and len(told) < 19):
-            fault = Fault("Last-Event-ID", "must be the id of an event of this stream")
-            raise BadRequest("the watch cannot be resumed there", (fault,))
-
-        def wanted(change: Change) -> bool:
-            return (
-                (not kind or change.kind == kind)
-                and (not namespace or change.namespace == namespace)
-                and (not name or change.name == name)
-            )
-
-        stream = catalogue.feed.batches(int(told) if told else after, wanted)
-        first = await anext(stream)
-        return EventSourceResponse(
-            _events(first, stream), ping=_PING_SECONDS, send_timeout=_STUCK_SECONDS, sep="\n"
-        )
-
     return router
-
-
-async def _events(
-    first: list[Change], rest: AsyncGenerator[list[Change], None]
-) -> AsyncGenerator[bytes, None]:
-    try:
-        yield _event(first[0])
-        async for batch in rest:
-            yield b"".join(map(_event, batch))
-    finally:
-        await rest.aclose()
-
-
-@lru_cache(maxsize=1024)
-def _event(change: Change) -> bytes:
-    """On the wire. Kept, as every watcher is sent the same."""
-    text = orjson.dumps(change_json(change)).decode()
-    return ServerSentEvent(text, event=change.kind, id=str(change.seq), sep="\n").encode()
 
 
 def _probes(catalogue: Catalogue, metrics: Metrics) -> APIRouter:

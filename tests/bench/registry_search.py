@@ -252,15 +252,19 @@ async def visible(service: "Service", seconds: int) -> list[float]:
 
 
 class Service:
-    """A real `python -m parley_registry` on the filled file."""
+    """A real `python -m parley_registry` on a file, or on the store of that address."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path | str, *options: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         command = [sys.executable, "-m", "parley_registry", "--listen", f"127.0.0.1:{self.port}"]
         self._process = subprocess.Popen(
-            [*command, "--store", f"sqlite:///{store}", "--log-level", "warning"]
+            [
+                *command,
+                *("--store", store if isinstance(store, str) else f"sqlite:///{store}"),
+                *("--log-level", "warning", *options),
+            ]
         )
 
     def __enter__(self) -> "Service":

@@ -19,7 +19,31 @@ def registry(
         typer.Option(
             envvar="PARLEY_REGISTRY_STORE",
             metavar="URL",
-            help="Where the catalogue is kept. Default: sqlite:///.parley/data/registry.db",
+            help="Where the catalogue is kept, in SQLite or PostgreSQL. Default: sqlite:///.parley/data/registry.db",
+        ),
+    ] = None,
+    nacos: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_NACOS",
+            metavar="nacos://USER:PASSWORD@HOST:8848/NAMESPACE,…",
+            help="Serve the agents of a Nacos; the store then has the copy of it.",
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_PUBLIC_URL",
+            metavar="URL",
+            help="Where others reach this registry; with --nacos it is found through Nacos then.",
+        ),
+    ] = None,
+    stale_after: Annotated[
+        float | None,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_STALE_AFTER",
+            metavar="SECONDS",
+            help="What is served of Nacos is stale so long after it was last known to hold. Default: 15",
         ),
     ] = None,
     ttl: Annotated[
@@ -96,6 +120,9 @@ def registry(
     given = {
         "--listen": listen,
         "--store": store,
+        "--nacos": nacos,
+        "--public-url": public_url,
+        "--stale-after": stale_after,
         "--ttl": ttl,
         "--allow": allow,
         "--log-level": log_level,
