@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -40,8 +41,14 @@ def open_record(settings: RegistrySettings) -> SqlRecord | NacosRecord:
         NacosAddress.parse(settings.nacos.get_secret_value()),
         settings.store,
         stale_after=settings.stale_after,
-        public_url=settings.public_url,
+        public_url=settings.public_url or _own_url(settings.listen),
     )
+
+
+def _own_url(listen: str) -> str:
+    """Where this registry is found when nothing else is said; "" when it listens everywhere, which is no address."""
+    host = listen.rpartition(":")[0].strip("[]")
+    return "" if host in ("", "0.0.0.0", "::") else f"http://{listen}"
 
 
 class Catalogue:
@@ -99,6 +106,8 @@ class Catalogue:
     async def ready(self) -> str:
         """What this process still waits for, or "" when it can serve. Raises Unavailable."""
         await self._record.ping()
+        if not math.isfinite((await self._record.freshness()).age):
+            return "what Nacos holds is being read for the first time"
         return "" if self.search.ready else "the search index is being built"
 
     # -- entries

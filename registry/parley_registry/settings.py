@@ -23,7 +23,7 @@ class RegistrySettings(BaseSettings):
     stale_after: float = Field(default=15.0, ge=1, le=86400)
     """Seconds after which what is served of Nacos counts as stale when it is not known to be the same any more."""
     public_url: str = ""
-    """URL under which others reach this registry; with it, it is found through Nacos by who publishes there."""
+    """URL under which others reach this registry, and find it through Nacos; by default where it listens."""
     ttl: float = Field(default=6.0, gt=0.2, le=3600)
     """Seconds without a heartbeat after which an instance counts as gone."""
     look_every: float = Field(default=30.0, ge=0.2, le=86400)

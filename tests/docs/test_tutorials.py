@@ -81,6 +81,12 @@ def test_the_registry_is_browsed_as_its_page_says(folder: Path) -> None:
 
 
 @pytest.mark.timeout(100)
+def test_the_registry_goes_as_its_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "registry.md", folder, seconds=80)
+    assert litter(folder) == set()
+
+
+@pytest.mark.timeout(100)
 def test_agents_are_found_as_the_search_page_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "search.md", folder, seconds=80)
     assert litter(folder) == set()

@@ -20,6 +20,9 @@ Limit = Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help=
 Name = Annotated[str, typer.Argument(help="The agent's name, or NAME@VERSION.")]
 
 
+_STALE = "this is stale: Nacos, where the registry has it from, cannot be asked now"
+
+
 def _catalogue(context: typer.Context, registry: str, token_file: Path | None) -> "Catalogue":
     from parley_cli.access import Access
 
@@ -120,6 +123,8 @@ async def _search(at: "Catalogue", wanted: dict[str, Any], as_json: bool) -> Non
         typer.echo(f"{len(page.entries)} of {page.total}; narrow the search or raise --limit", err=True)
     if not page.entries:
         typer.echo("no agent fits", err=True)
+    if any(hit.entry.stale for hit in page.entries):
+        typer.echo(_STALE, err=True)
     for note in page.notes:
         typer.echo(note, err=True)
 
@@ -141,6 +146,8 @@ def show(
         return
     from parley_cli.render import clean
 
+    if entry.stale:
+        typer.echo(_STALE, err=True)
     card = entry.card
     typer.echo(f"{entry.name} {entry.version}  {entry.health}{'  latest' if entry.latest else ''}")
     typer.echo(f"  {clean(card.description, 1000)}")
