@@ -5,8 +5,8 @@ the protocol's own as INTERNAL with ErrorInfo. A stream is resumed by the metada
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -132,26 +132,42 @@ class _Streams:
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[Any]] = set()
+        self._writing: set[asyncio.Task[Any]] = set()
 
-    async def serve(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The items. Raises TryAgainError when `end_all` ends them."""
+    async def write(self, items: AsyncGenerator[Any, None], context: grpc.aio.ServicerContext) -> None:
+        """Write the items to a call, to their end. Raises TryAgainError when `end_all` ends them.
+
+        Not as a generator: gRPC drops one without closing it, whose end then comes anywhere and at any time.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
         try:
-            async for item in items:
-                yield item
+            async with aclosing(items):
+                async for item in items:
+                    self._writing.add(task)
+                    await context.write(item)
+                    self._writing.discard(task)
+                    if task not in self._open:
+                        raise _moving_on()
         except asyncio.CancelledError:
             if task in self._open or task.uncancel():
                 raise
-            raise TryAgainError("The host is stopping; go on with last-event-id") from None
+            raise _moving_on() from None
         finally:
             self._open.discard(task)
+            self._writing.discard(task)
 
     def end_all(self) -> None:
         ending, self._open = self._open, set()
-        for task in ending:
+        for task in (
+            ending - self._writing
+        ):  # a message that is half sent leaves no room for the call's status
             task.cancel()
+
+
+def _moving_on() -> TryAgainError:
+    return TryAgainError("The host is stopping; go on with last-event-id")
 
 
 class _Door(grpc.aio.ServerInterceptor):
@@ -175,10 +191,9 @@ class _Door(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             streaming = handler.unary_stream
 
-            async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async def stream(request: Any, context: grpc.aio.ServicerContext) -> None:
                 async with self._call(name, request, context):
-                    async for item in self._streams.serve(streaming(request, context)):
-                        yield item
+                    await self._streams.write(streaming(request, context), context)
 
             return grpc.unary_stream_rpc_method_handler(stream, read, handler.response_serializer)
         answering = handler.unary_unary

@@ -170,6 +170,35 @@ async def test_who_does_not_prove_who_they_are_is_unauthenticated(served: Any) -
     assert served.front.calls[0][2].user.user_name == "ada"
 
 
+async def test_a_stream_that_is_being_written_ends_with_its_status_when_the_host_stops(served: Any) -> None:
+    async def pour(*_: Any) -> AsyncIterator[pb.TaskArtifactUpdateEvent]:
+        while True:
+            part = pb.Part(text="x" * 1000)
+            yield pb.TaskArtifactUpdateEvent(
+                task_id="t-1", artifact=pb.Artifact(artifact_id="a", parts=[part])
+            )
+
+    async def read_to_the_end(stub: A2AServiceStub) -> tuple[Any, ...]:
+        stream = stub.SubscribeToTask(pb.SubscribeToTaskRequest(id="t-1"), metadata=V1)
+        while True:
+            try:
+                await stream.read()
+            except grpc.aio.AioRpcError as error:
+                return error.code(), "last-event-id" in str(error.details())
+
+    served.front.on_subscribe_to_task = pour
+    for _ in range(5):
+        server = await start_grpc(served.front, Anonymous(), "127.0.0.1:0")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            reading = [asyncio.create_task(read_to_the_end(A2AServiceStub(channel))) for _ in range(10)]
+            await asyncio.sleep(0.1)
+            server.end_streams()
+            async with asyncio.timeout(20):
+                ends = await asyncio.gather(*reading)
+        assert set(ends) == {(grpc.StatusCode.UNAVAILABLE, True)}
+        await server.stop(0)
+
+
 async def test_a_host_that_stops_ends_its_streams_so_that_clients_move_on(served: Any) -> None:
     closed = asyncio.Event()
 
