@@ -10,6 +10,7 @@ busy the service was.
 
 import argparse
 import asyncio
+import random
 import re
 import resource
 import sys
@@ -22,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "deploy"))
 
-import httpx
+import orjson
 from registry_corpus import Vocabulary, cards
 from registry_search import Service
 
@@ -31,6 +32,7 @@ from engines.postgres import Postgres
 
 _ID = re.compile(rb"^id: (\d+)$", re.MULTILINE)
 _NAME = re.compile(rb'"name":"([^"]*)"')
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _BEAT = 2.0
 _AT_ONCE = 64
 
@@ -71,6 +73,33 @@ class Watcher:
             self.seen.update((name, now) for name in _NAME.findall(text) if name not in self.seen)
 
 
+class Caller:
+    """One connection that makes one call after the other, over a bare socket too: 200 clients in one process would
+    measure themselves."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def call(self, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of what a POST is answered with."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        writer.write(
+            b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (path.encode(), len(body), body)
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        text = await reader.readexactly(int(length[1]) if length else 0)
+        return int(head.split(b" ", 2)[1]), text
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+
+
 class Load:
     """One run against a service."""
 
@@ -78,12 +107,13 @@ class Load:
         self._service = service
         self._given = given
         self._namespace = namespace
-        limits = httpx.Limits(max_connections=_AT_ONCE)
-        self._http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{service.port}", timeout=60, limits=limits, trust_env=False
-        )
+        self._hosts = [Caller(service.port) for _ in range(given.hosts)]
+        self._free: asyncio.Queue[Caller] = asyncio.Queue()
+        for _ in range(_AT_ONCE):
+            self._free.put_nowait(Caller(service.port))
         self._beats: list[float] = []
         self._refused = 0
+        self._again = 0
 
     async def run(self, corpus: Iterator[dict[str, Any]]) -> int:
         """Exit status 0 when nothing was missed."""
@@ -101,11 +131,15 @@ class Load:
             for event in opened:
                 await event.wait()
             began = time.perf_counter()
-            took = await asyncio.gather(*(self._publish(card, host=True) for card in hosts))
+            published = [asyncio.get_running_loop().create_future() for _ in hosts]
+            beating = [
+                tasks.create_task(self._host(*one, number))
+                for number, one in enumerate(zip(self._hosts, hosts, published, strict=True))
+            ]
+            took = await asyncio.gather(*published)
             print(
                 f"{len(hosts)} hosts published at once in {time.perf_counter() - began:.1f} s; {_times(took)}"
             )
-            beating = [tasks.create_task(self._beat(card)) for card in hosts]
             worked, began = self._service.worked_ms(), time.perf_counter()
             acknowledged: dict[bytes, float] = {}
             took = await self._change(changing, acknowledged)
@@ -115,6 +149,7 @@ class Load:
                 f"{len(changing)} changes in {seconds:.1f} s: {len(changing) / seconds:.0f}/s; {_times(took)}"
             )
             print(f"{len(self._beats)} beats meanwhile, {self._refused} refused; {_times(self._beats)}")
+            print(f"{self._again} publishes were answered with 503 and made again")
             print(
                 f"the service was busy {busy:.0f} % of a processor, {self._service.resident_mb()} MB resident"
             )
@@ -128,7 +163,8 @@ class Load:
         ends = {(one.first, one.last) for one in watchers}
         print(f"watchers saw a change after its acknowledgement: {_times(late)}")
         print(f"{len(watchers)} watchers saw changes {sorted(ends)}: {missed} gaps or repeats")
-        await self._http.aclose()
+        for caller in (*self._hosts, *(self._free.get_nowait() for _ in range(_AT_ONCE))):
+            caller.close()
         return 1 if missed or len(ends) != 1 else 0
 
     async def _all_seen(self, watchers: list[Watcher]) -> None:
@@ -140,21 +176,31 @@ class Load:
             if {one.last for one in watchers} == {before}:
                 return
 
-    async def _publish(self, card: dict[str, Any], *, host: bool = False) -> float:
+    async def _publish(self, caller: Caller, card: dict[str, Any], host: int | None = None) -> float:
         body: dict[str, Any] = {"namespace": self._namespace, "card": card}
-        if host:
-            number = card["name"].rpartition("-")[2]
-            body["instance"] = {"id": "one", "url": f"http://127.0.0.1:{20000 + int(number)}"}
+        if host is not None:
+            body["instance"] = {"id": "one", "url": f"http://127.0.0.1:{20000 + host}"}
         began = time.perf_counter()
-        (await self._http.post("/v1/agents", json=body)).raise_for_status()
+        while True:
+            status, text = await caller.call("/v1/agents", orjson.dumps(body))
+            if status != 503:
+                break
+            self._again += 1
+            await asyncio.sleep(1.0)
+        if status not in (200, 201):
+            raise RuntimeError(f"a publish was answered with {status}: {text.decode()}")
         return time.perf_counter() - began
 
-    async def _beat(self, card: dict[str, Any]) -> None:
+    async def _host(
+        self, caller: Caller, card: dict[str, Any], published: "asyncio.Future[float]", number: int
+    ) -> None:
+        published.set_result(await self._publish(caller, card, number))
         path = f"/v1/agents/{card['name']}/versions/{card['version']}/instances/one/heartbeat"
+        await asyncio.sleep(random.uniform(0, _BEAT))
         while True:
             began = time.perf_counter()
-            answer = await self._http.post(path, params={"namespace": self._namespace})
-            self._refused += answer.status_code != 204
+            status, _ = await caller.call(f"{path}?namespace={self._namespace}")
+            self._refused += status != 204
             self._beats.append(time.perf_counter() - began)
             await asyncio.sleep(max(_BEAT - self._beats[-1], 0))
 
@@ -164,7 +210,9 @@ class Load:
         took: list[float] = []
 
         async def one(card: dict[str, Any]) -> None:
-            took.append(await self._publish(card))
+            caller = await self._free.get()
+            took.append(await self._publish(caller, card))
+            self._free.put_nowait(caller)
             acknowledged[card["name"].encode()] = time.perf_counter()
 
         async with asyncio.TaskGroup() as tasks:

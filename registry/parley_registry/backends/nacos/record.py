@@ -32,6 +32,8 @@ from parley_registry.rollout import Rollout
 _logger = logging.getLogger(__name__)
 
 _TICK = 1.0
+_AT_ONCE = 16
+"""Changes sent to Nacos at once; more only make each of them slower, until they time out."""
 
 
 class NacosRecord:
@@ -59,6 +61,7 @@ class NacosRecord:
             namespace: Following(self.nacos, self._copy, namespace) for namespace in address.namespaces
         }
         self._synced = dict.fromkeys(address.namespaces, 0.0)
+        self._gate = asyncio.Semaphore(_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -125,7 +128,8 @@ class NacosRecord:
             )
         async with followed.lock(nacos_name(key.name)):
             await self._copy.admit(key.agent, actor)
-            created = await self.nacos.agents.publish(namespace, checked)
+            async with self._gate:
+                created = await self.nacos.agents.publish(namespace, checked)
             if instance is not None:
                 await self._announced.announce(key, instance, checked.interfaces)
             await followed.bring(nacos_name(key.name), by=actor)
@@ -156,7 +160,8 @@ class NacosRecord:
         async with followed.lock(nacos_name(key.name)):
             await self._copy.admit(key.agent, actor)
             before = await self._copy.latest(key.agent)
-            done = await self.nacos.agents.set_latest(*key)
+            async with self._gate:
+                done = await self.nacos.agents.set_latest(*key)
             await followed.bring(nacos_name(key.name), by=actor)
         if not done:
             return None
@@ -173,7 +178,8 @@ class NacosRecord:
         async with followed.lock(nacos_name(agent.name)):
             await self._copy.admit(agent, actor)
             going = await self._copy.versions(agent)
-            done = await remove(self.nacos, agent, version)
+            async with self._gate:
+                done = await remove(self.nacos, agent, version)
             await followed.bring(nacos_name(agent.name), by=actor)
         for one in going if done else ():
             if version in (None, one.version):
