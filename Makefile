@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MEMBERS := core registry runtime agents cli
+MEMBERS := core registry runtime agents operator cli
 STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml) | sha256sum | cut -c1-16)
 
 ENGINES ?= postgres rocketmq s3 nacos

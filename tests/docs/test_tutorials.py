@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         "registry",
         "runtime",
         "agents",
+        "operator",
         "cli",
     ):
         (tmp_path / name).symlink_to(PROJECT / name)
@@ -35,7 +36,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def litter(folder: Path) -> set[str]:
     """What is in a clone now that git would neither have brought nor ignores."""
-    before = {"Makefile", "pyproject.toml", "requirements", "core", "registry", "runtime", "agents", "cli"}
+    members = {"core", "registry", "runtime", "agents", "operator", "cli"}
+    before = {"Makefile", "pyproject.toml", "requirements", *members}
     return {path.name for path in folder.iterdir()} - before - {".venv", "examples", ".outputs", ".parley"}
 
 
