@@ -243,7 +243,7 @@ def test_a_circuit_opens_after_failures_in_a_row_and_lets_one_try_through_later(
 
 
 def an_agent(name: str, *, health: str = "up", latest: bool = True, score: float = 1.0) -> Agent:
-    return Agent(name, "1", f"http://{name}", health, latest, score, pb.AgentCard(name=name))
+    return Agent(name, "1", f"http://{name}", health, latest, score, False, pb.AgentCard(name=name))
 
 
 def test_agents_are_asked_by_tries_circuit_health_version_and_fit() -> None:

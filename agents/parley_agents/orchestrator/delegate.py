@@ -108,6 +108,7 @@ class Attempt:
             agent=self.name,
             version=chosen["version"],
             interface={k: v for k, v in first.items() if isinstance(v, str)},
+            external=chosen["external"],
         )
 
     async def _choice(self, tried: list[str], barred: set[str]) -> dict[str, Any]:
@@ -118,12 +119,13 @@ class Attempt:
             "agent": agent.name,
             "version": agent.version,
             "url": agent.url,
+            "external": agent.external,
             "card": MessageToDict(agent.card),
         }
 
     async def run(self) -> pb.Task:
         """The agent's task when it is completed. Raises CallFailed, CallRefused, ChildFailed, NeedsClient."""
-        self._peer = Peer(self._card, self._job.http)
+        self._peer = Peer(self._card, self._job.http, self._job.token_for(self._child))
         try:
             opened = await self._job.journal.once(f"child:{self._key}", self._open)
             if "failed" in opened:

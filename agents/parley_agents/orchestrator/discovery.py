@@ -39,6 +39,8 @@ class Agent:
     health: str
     latest: bool
     score: float
+    external: bool
+    """Whether somebody registered it by its URL; else it published itself."""
     card: pb.AgentCard
 
 
@@ -61,7 +63,7 @@ def _at(entry: Entry, score: float, url: str) -> Agent:
     if card.supported_interfaces and card.supported_interfaces[0].url != url:
         del card.supported_interfaces[1:]  # these lead to another instance
         card.supported_interfaces[0].url = url
-    return Agent(entry.name, entry.version, url, entry.health, entry.latest, score, card)
+    return Agent(entry.name, entry.version, url, entry.health, entry.latest, score, entry.external, card)
 
 
 def ranked(agents: Sequence[Agent], circuits: Circuits, tried: Collection[str] = ()) -> list[Agent]:

@@ -29,6 +29,7 @@ from parley_agents.orchestrator.relay import CHANGED, ENDED, QUESTION, VERIFIED,
 from parley_agents.orchestrator.report import headline
 from parley_agents.orchestrator.request import read_request
 from parley_agents.orchestrator.settings import OrchestratorSettings, load_settings
+from parley_core.bearer import bearer
 from parley_core.errors import ConfigurationError, ParleyError
 from parley_registry.client import Registry, connect
 from parley_runtime.steps import LeaseLost, current_steps
@@ -60,6 +61,7 @@ class Orchestrator(AgentExecutor):
             cooldown=self._settings.orchestrator_circuit_cooldown,
         )
         self._inbox = Inbox()
+        self._token = bearer(file=self._settings.agent_token_file)
         if self._settings.public_url:
             self.reachable_at(self._settings.public_url)
         self._memories: dict[str, dict[str, Any]] = {}
@@ -77,8 +79,8 @@ class Orchestrator(AgentExecutor):
         """Learn from the Parley host what the environment does not say: the registry, and where we are reachable."""
         own, given = self._settings, host.settings
         if not own.registry:
-            found = {"registry": given.registry, "registry_token": given.registry_token}
-            self._settings = own.model_copy(update=found)
+            found = ("registry", "registry_token", "registry_token_file")
+            self._settings = own.model_copy(update={name: getattr(given, name) for name in found})
         self.reachable_at(own.public_url or given.public_url or f"http://{given.listen}")
 
     def reachable_at(self, url: str) -> None:
@@ -212,7 +214,8 @@ class Orchestrator(AgentExecutor):
                 "the orchestrator has no registry to find agents in: start it with --registry or PARLEY_REGISTRY"
             )
         self._registry = self._registry or connect(
-            self._settings.registry, token=self._settings.registry_token or None
+            self._settings.registry,
+            token=bearer(self._settings.registry_token, self._settings.registry_token_file),
         )
         self._directory = self._directory or Directory(
             self._registry, self._circuits, patience=self._settings.orchestrator_patience
@@ -228,6 +231,7 @@ class Orchestrator(AgentExecutor):
             settings=self._settings,
             options=request.options,
             deadline=deadline,
+            token=self._token,
         )
 
     def _client(self) -> httpx.AsyncClient:
@@ -263,7 +267,8 @@ class Orchestrator(AgentExecutor):
         )
         card = pb.AgentCard(name=child.agent, supported_interfaces=[interface])
         try:
-            await Peer(card, self._client()).cancel(child.task_id, seconds=seconds)
+            token = None if child.external else self._token
+            await Peer(card, self._client(), token).cancel(child.task_id, seconds=seconds)
         except CallFailed:
             return False
         except CallRefused:

@@ -13,8 +13,9 @@ from parley_agents.orchestrator.inbox import Inbox
 from parley_agents.orchestrator.journal import Journal
 from parley_agents.orchestrator.options import Options
 from parley_agents.orchestrator.questions import NeedsClient, Question, parts_from
-from parley_agents.orchestrator.relay import Relay
+from parley_agents.orchestrator.relay import Child, Relay
 from parley_agents.orchestrator.settings import OrchestratorSettings
+from parley_core.bearer import Bearer
 
 LAST_PART = 0.2
 """The share of the time that is kept for the final check."""
@@ -34,6 +35,12 @@ class Job:
     settings: OrchestratorSettings
     options: Options
     deadline: float
+    token: Bearer | None = None
+
+    def token_for(self, child: Child) -> Bearer | None:
+        """What to show to a child's agent: our token to those that published themselves, as the registry asked them who
+        they are; nothing to one that is known by its URL alone, which could use the token in our name."""
+        return None if child.external else self.token
 
     def message_id(self, name: str) -> str:
         """The messageId of a message to a child: the same for the same piece of work, so that an agent that

@@ -22,6 +22,7 @@ from google.protobuf.json_format import ParseError
 
 from parley_agents.orchestrator.circuit import retry_after
 from parley_agents.orchestrator.errors import CallFailed, CallRefused, NotLetIn, NotSupported, TaskGone
+from parley_core.bearer import Bearer
 from parley_core.telemetry import current_trace
 
 T = TypeVar("T")
@@ -48,15 +49,16 @@ def http_client() -> httpx.AsyncClient:
 
 
 class Peer:
-    """Calls to the agent that `card` describes, over a shared HTTP client.
+    """Calls to the agent that `card` describes, over a shared HTTP client, with a bearer token where there is one.
 
     Every call raises CallFailed (may pass), CallRefused (will not), NotSupported or TaskGone.
     """
 
-    def __init__(self, card: pb.AgentCard, http: httpx.AsyncClient) -> None:
+    def __init__(self, card: pb.AgentCard, http: httpx.AsyncClient, token: Bearer | None = None) -> None:
         """Raises CallRefused when the card offers no binding that we speak (JSON-RPC, HTTP+JSON)."""
         self.card = card
         self._http = http
+        self._token = token
         self._client = self._make(streaming=True)
         self._plain = self._make(streaming=False)
 
@@ -122,6 +124,8 @@ class Peer:
     def _context(self, seconds: float | None, headers: dict[str, str] | None = None) -> ClientCallContext:
         trace = current_trace.get()
         sent = dict(headers or {}) | ({"traceparent": trace.traceparent} if trace else {})
+        if self._token is not None:
+            sent["authorization"] = f"Bearer {self._token.text}"
         return ClientCallContext(timeout=seconds, service_parameters=sent)
 
     async def _call(self, answer: Awaitable[T], seconds: float = UNARY) -> T:

@@ -46,6 +46,8 @@ class Child:
     version: str
     interface: dict[str, str]
     """Where it is: the card's first interface."""
+    external: bool = False
+    """Whether somebody registered its agent by its URL."""
     task_id: str = ""
     context_id: str = ""
     state: str = "TASK_STATE_SUBMITTED"
@@ -68,7 +70,7 @@ class Child:
     @property
     def record(self) -> dict[str, Any]:
         """The child's entry in CHILDREN."""
-        return self.delegation | {"interface": self.interface}
+        return self.delegation | {"interface": self.interface, "external": self.external}
 
 
 class Relay:
@@ -185,6 +187,7 @@ def children_in(task: pb.Task) -> dict[str, Child]:
             agent=one["agent"],
             version=one["version"],
             interface=one["interface"],
+            external=one["external"],
             task_id=one["childTaskId"],
             context_id=one["childContextId"],
             state=one["state"],

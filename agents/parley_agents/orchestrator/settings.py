@@ -1,5 +1,7 @@
 """What the orchestrator can be told by `PARLEY_…` in the environment, besides what every team agent can."""
 
+from pathlib import Path
+
 from pydantic import Field, ValidationError
 
 from parley_agents.settings import AgentSettings
@@ -13,6 +15,11 @@ class OrchestratorSettings(AgentSettings):
     """Address of the registry that agents are found in: a service, or a Nacos that a catalogue is registered at."""
     registry_token: str = Field(default="", repr=False)
     """Bearer token for the registry."""
+    registry_token_file: Path | None = None
+    """File with that token, read anew for each call."""
+    agent_token_file: Path | None = None
+    """File with the bearer token for the agents that we delegate to, read anew for each call. Agents that are known by
+    their URL alone are not shown it."""
     public_url: str = ""
     """Where children reach this host, for push; empty: they are polled when a stream is gone."""
 
