@@ -1,0 +1,206 @@
+"""A kind of objects kept in memory as they are in the API server, by a list and then a watch."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import orjson
+
+from parley_operator.kube.backoff import Backoff
+from parley_operator.kube.client import Kube
+from parley_operator.kube.errors import ApiError, ApiUnavailable, Gone
+from parley_operator.kube.kinds import Kind
+from parley_operator.metrics import CACHED, WATCHES
+
+_log = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    """Which object of a kind."""
+
+    namespace: str
+    name: str
+
+
+class _Held(NamedTuple):
+    version: str
+    body: bytes
+    """As JSON text: a tenth of the memory of the dictionaries, and nobody changes what is cached by mistake."""
+    marks: tuple[str, ...]
+
+
+Changed = Callable[[Key, Mapping[str, Any]], None]
+"""Told of each object that is new, changed or (as it was last) gone."""
+
+
+class Informer:
+    """The objects of one kind, of one namespace or all, with certain labels or all.
+
+    `index` names what an object may be found by; `keep` takes out of it what nobody here needs. What is held may be a
+    little old: who writes by it names the resourceVersion.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        kind: Kind,
+        namespace: str | None,
+        *,
+        labels: str = "",
+        index: Callable[[Mapping[str, Any]], Iterable[str]] = lambda _: (),
+        keep: Callable[[dict[str, Any]], dict[str, Any]] = lambda obj: obj,
+    ) -> None:
+        self.kind = kind
+        self.synced = asyncio.Event()
+        """Set once all there were at the start are held."""
+        self._kube = kube
+        self._namespace = namespace
+        self._labels = labels
+        self._index = index
+        self._keep = keep
+        self._held: dict[Key, _Held] = {}
+        self._found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._tell: list[Changed] = []
+        self._version = ""
+
+    def on_change(self, tell: Changed) -> None:
+        """Have it told of every change from now on; it may not wait."""
+        self._tell.append(tell)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, key: Key) -> dict[str, Any] | None:
+        """The object, the caller's own to change."""
+        held = self._held.get(key)
+        return orjson.loads(held.body) if held else None
+
+    def version(self, key: Key) -> str:
+        """Its resourceVersion; "" when it is not there."""
+        held = self._held.get(key)
+        return held.version if held else ""
+
+    def keys(self) -> list[Key]:
+        """All there are."""
+        return list(self._held)
+
+    def find(self, namespace: str, mark: str) -> list[dict[str, Any]]:
+        """The objects of a namespace that `index` has under that, by name."""
+        names = sorted(self._found.get((namespace, mark), ()))
+        return [orjson.loads(self._held[Key(namespace, name)].body) for name in names]
+
+    def has(self, namespace: str, mark: str) -> bool:
+        """Whether there is any."""
+        return bool(self._found.get((namespace, mark)))
+
+    def wrote(self, obj: dict[str, Any]) -> None:
+        """Take what the API server answered to a write of ours, so that who looks before the watch brings it does not
+        see the past. Left alone when the watch has been told of newer things: what is not held then has gone since."""
+        key = _key(obj)
+        held = self._held.get(key)
+        if _newer(obj["metadata"]["resourceVersion"], held.version if held else self._version):
+            self._put(key, obj)
+
+    async def run(self) -> None:
+        """Keep up until cancelled. What goes wrong is logged, and tried again after a pause."""
+        backoff = Backoff(0.2, 15.0)
+        why = "start"
+        while True:
+            try:
+                if not self._version:
+                    WATCHES.labels(self.kind.name, why).inc()
+                    await self._list()
+                    self.synced.set()
+                async with aclosing(self._events()) as events:
+                    async for _ in events:
+                        backoff.reset()
+                continue  # it ended, as the server does every few minutes: go on from where it was
+            except Gone:
+                self._version, why = "", "expired"
+                await asyncio.sleep(backoff.next())
+            except (ApiUnavailable, ApiError) as error:
+                pause = backoff.next()
+                _log.warning("%s: %s; again in %.1f s", self.kind.plural, error, pause)
+                await asyncio.sleep(pause)
+
+    async def _list(self) -> None:
+        seen: set[Key] = set()
+        after = ""
+        while True:
+            page, after, version = await self._kube.page(
+                self.kind, self._namespace, labels=self._labels, after=after
+            )
+            for obj in page:
+                # The members of a list do not say what they are.
+                obj["apiVersion"], obj["kind"] = self.kind.api, self.kind.name
+                key = _key(obj)
+                seen.add(key)
+                # Other than in a watch, an older version counts too: the server may have been set back.
+                if self.version(key) != obj["metadata"]["resourceVersion"]:
+                    self._put(key, obj)
+                    self._changed(key, obj)
+            if not after:
+                break
+        for key in self._held.keys() - seen:
+            self._drop(key)
+        self._version = version
+
+    async def _events(self) -> AsyncGenerator[None, None]:
+        changes = self._kube.watch(self.kind, self._namespace, self._version, labels=self._labels)
+        async with aclosing(changes):
+            async for what, obj in changes:
+                key, version = _key(obj) if what != "BOOKMARK" else None, obj["metadata"]["resourceVersion"]
+                # What is not newer was a write of ours, and is held already; or it was deleted and made again by us.
+                if key is not None and _newer(version, self.version(key)):
+                    if what == "DELETED":
+                        self._drop(key)
+                    else:
+                        self._put(key, obj)
+                        self._changed(key, obj)
+                self._version = version
+                yield
+
+    def _put(self, key: Key, obj: dict[str, Any]) -> None:
+        kept = self._keep(obj)
+        kept["metadata"].pop("managedFields", None)
+        marks = tuple(self._index(kept))
+        before = self._held.get(key)
+        if before is None or before.marks != marks:
+            self._unmark(key)
+            for mark in marks:
+                self._found[key.namespace, mark].add(key.name)
+        self._held[key] = _Held(obj["metadata"]["resourceVersion"], orjson.dumps(kept), marks)
+        CACHED.labels(self.kind.name).set(len(self._held))
+
+    def _drop(self, key: Key) -> None:
+        obj = self.get(key)
+        if obj is None:
+            return
+        self._unmark(key)
+        del self._held[key]
+        CACHED.labels(self.kind.name).set(len(self._held))
+        self._changed(key, obj)
+
+    def _unmark(self, key: Key) -> None:
+        before = self._held.get(key)
+        for mark in before.marks if before else ():
+            names = self._found[key.namespace, mark]
+            names.discard(key.name)
+            if not names:
+                del self._found[key.namespace, mark]
+
+    def _changed(self, key: Key, obj: Mapping[str, Any]) -> None:
+        for tell in self._tell:
+            tell(key, obj)
+
+
+def _key(obj: Mapping[str, Any]) -> Key:
+    return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
+def _newer(one: str, other: str) -> bool:
+    """Resource versions are numbers that grow, as Kubernetes promises since 1.35; "" is older than all."""
+    return int(one) > int(other or "0")
