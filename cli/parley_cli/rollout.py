@@ -92,64 +92,131 @@ class Judge:
         return found
 
 
+class Course:
+    """The way of one canary: its weights, whether it is paused, and when it has failed. The registry may be away meanwhile:
+    what was known last holds."""
+
+    def __init__(self, fleet: Fleet, version: str, terms: Terms, say: Say) -> None:
+        self._fleet = fleet
+        self._version = version
+        self._say = say
+        self._judge = Judge(fleet, terms, version, say)
+        self._table: Rollout | None = None
+        self._said = ""
+
+    async def reached(self) -> float:
+        """The weight that the canary has now."""
+        self._table = await self._fleet.table()
+        return self._weight(self._table)
+
+    async def shift(self, weight: float) -> bool:
+        """Give the canary that weight; False, and nothing done, while the rollout is paused."""
+
+        def step(table: Rollout) -> Rollout:
+            return table if table.paused else shifting.shift(table, self._version, weight)
+
+        self._table = table = await self._fleet.change_surely(step, self._say)
+        if not table.paused:
+            self._say(f"{self._version} gets {weight:g} % of the new contexts, {table.current} the rest")
+        return not table.paused
+
+    async def promote(self) -> bool:
+        """Make the canary current; False, and nothing done, while the rollout is paused."""
+
+        def step(table: Rollout) -> Rollout:
+            return table if table.paused else shifting.promote(table, self._version)
+
+        table = self._table = await self._fleet.change_surely(step, self._say)
+        if not table.paused:
+            self._say(f"{self._version} is current, with all new contexts")
+        return not table.paused
+
+    async def stay(self, step: Step) -> Outcome | None:
+        """Keep a step for its time, not counting pauses, and until the canary has passed; how the rollout ends if it does
+        here."""
+        left, looked = step.pause, time.monotonic()
+        while True:
+            over = left <= 0
+            found, ended = await self._look(step.weight, final=over)
+            paused = self._paused()
+            if ended is not None:
+                return ended
+            if over and not paused:
+                if found is not None and found.verdict == "Pass":
+                    if found.reasons:
+                        self._say(f"passed: {found.reasons}")
+                    return None
+                self._say_once(f"waiting: {found.reasons if found is not None else 'no figures yet'}")
+            await asyncio.sleep(_POLL if over or paused else min(_POLL, max(0.05, left)))
+            now = time.monotonic()
+            if not paused:
+                left -= now - looked
+            looked = now
+
+    async def resumed(self, weight: float) -> Outcome | None:
+        """Wait while the rollout is paused; how it ends if it does meanwhile."""
+        while True:
+            _, ended = await self._look(weight, final=False)
+            if ended is not None or not self._paused():
+                return ended
+            await asyncio.sleep(_POLL)
+
+    async def _look(self, weight: float, *, final: bool) -> tuple[Analysis | None, Outcome | None]:
+        """The verdict now, after which a canary that failed has no weight; and how the rollout ends by it, or because
+        somebody else has given the canary another weight than that."""
+        assert self._table is not None, "a course begins with what was reached"
+        found = await self._judge.look(self._table.current, final=final)
+        if found is not None and found.verdict == "Fail":
+            await self._fleet.change_surely(self._abort, self._say)
+            reason = f"{self._version} does worse and gets no new contexts any more: {found.reasons}"
+            return found, Outcome(False, reason)
+        try:
+            self._table = await self._fleet.table()
+        except RegistryUnavailable:
+            return found, None
+        if self._weight(self._table) != weight:
+            reason = f"somebody else changed the rollout of {self._version}; it is left as it is"
+            return found, Outcome(False, reason)
+        return found, None
+
+    def _paused(self) -> bool:
+        assert self._table is not None, "a course begins with what was reached"
+        if self._table.paused:
+            self._say_once(f"paused, until `parley rollout resume {self._fleet.name}`")
+        return self._table.paused
+
+    def _abort(self, table: Rollout) -> Rollout:
+        return shifting.abort(table) if shifting.canary(table) == self._version else table
+
+    def _weight(self, table: Rollout) -> float:
+        ramping = (one for one in table.versions if one.version == self._version and one.state == "Ramping")
+        return next((one.weight for one in ramping), 0.0)
+
+    def _say_once(self, text: str) -> None:
+        if text != self._said:
+            self._say(text)
+        self._said = text
+
+
 async def run(fleet: Fleet, version: str, steps: Sequence[Step], terms: Terms, say: Say) -> Outcome:
     """Take a canary through the steps, from the one that the table says it has reached; a canary that fails the analysis
-    loses its weight at once. Ends when the canary is current, has failed, or somebody else changed its weight."""
-    reached = _weight(await fleet.table(), version)
-    judge = Judge(fleet, terms, version, say)
+    loses its weight at once. While the rollout is paused no step is taken, and no time of a step passes. Ends when the
+    canary is current, has failed, or somebody else changed its weight."""
+    course = Course(fleet, version, terms, say)
+    weight = await course.reached()
     for step in steps:
-        if step.weight < reached:
+        if step.weight < weight:
             continue
-        table = await fleet.change_surely(partial(shifting.shift, version=version, weight=step.weight), say)
-        say(f"{version} gets {step.weight:g} % of the new contexts, {table.current} the rest")
-        if step.pause and (ended := await _stay(fleet, table.current, version, step, judge, say)) is not None:
+        while not await course.shift(step.weight):
+            if (ended := await course.resumed(weight)) is not None:
+                return ended
+        weight = step.weight
+        if step.pause and (ended := await course.stay(step)) is not None:
             return ended
-    await fleet.change_surely(partial(shifting.promote, version=version), say)
-    say(f"{version} is current, with all new contexts")
+    while not await course.promote():
+        if (ended := await course.resumed(weight)) is not None:
+            return ended
     return Outcome(True)
-
-
-async def _stay(
-    fleet: Fleet, current: str, version: str, step: Step, judge: Judge, say: Say
-) -> Outcome | None:
-    """Keep a step for its time, and until the canary has passed; how the rollout ends if it does here."""
-    until = time.monotonic() + step.pause
-    said = ""
-    while True:
-        over = time.monotonic() >= until
-        found = await judge.look(current, final=over)
-        if found is not None and found.verdict == "Fail":
-            await fleet.change_surely(_abort_if(version), say)
-            return Outcome(False, f"{version} does worse and gets no new contexts any more: {found.reasons}")
-        if not await _still(fleet, version, step.weight):
-            return Outcome(False, f"somebody else changed the rollout of {version}; it is left as it is")
-        if over and found is not None and found.verdict == "Pass":
-            if found.reasons:
-                say(f"passed: {found.reasons}")
-            return None
-        waiting = found.reasons if found is not None else "no figures yet"
-        if over and waiting != said:
-            said = waiting
-            say(f"waiting: {said}")
-        await asyncio.sleep(_POLL if over else min(_POLL, max(0.05, until - time.monotonic())))
-
-
-def _abort_if(version: str) -> Callable[[Rollout], Rollout]:
-    return lambda table: shifting.abort(table) if shifting.canary(table) == version else table
-
-
-def _weight(table: Rollout, version: str) -> float:
-    return next(
-        (one.weight for one in table.versions if one.version == version and one.state == "Ramping"), 0.0
-    )
-
-
-async def _still(fleet: Fleet, version: str, weight: float) -> bool:
-    try:
-        table = await fleet.table()
-    except RegistryUnavailable:
-        return True
-    return _weight(table, version) == weight
 
 
 async def drain(fleet: Fleet, seconds: float, say: Say) -> Rollout:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import typer
@@ -20,6 +20,7 @@ def put_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found:
         {
             "agent": table.name,
             "revision": table.revision,
+            "paused": table.paused,
             "versions": [asdict(one) for one in table.versions],
             "figures": [figures_json(one) for _, one in sorted(figures.items())],
             "verdict": found.verdict if found.findings else None,
@@ -71,6 +72,10 @@ def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found
         )
         shown.add_row(*(Text(clean(cell, 120)) for cell in cells))
     console().print(shown)
+    if table.paused:
+        typer.echo(
+            f"paused: the weights stay as they are until `parley rollout resume {table.name}`", err=True
+        )
     if not table.versions:
         typer.echo("there is no rollout table: contexts begin on whatever version a host serves", err=True)
     if found.findings:
@@ -90,18 +95,26 @@ def show_history(lines: "Sequence[Audited]") -> None:
     from datetime import UTC, datetime
 
     from parley_cli.render import clean
+    from parley_registry.client import rollout_from
 
     for line in lines:
         when = datetime.fromtimestamp(line.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         who = f"  by {line.actor}" if line.actor else ""
-        told = ", ".join(f"{v} {state}" + (f" {w:g} %" if w else "") for v, state, w in _read(line.after))
+        after = _read(line.after)
+        told = told_table(rollout_from(line.namespace, line.name, after)) if after else ""
         typer.echo(clean(f"{when}  {told or 'no table'}{who}", 1000))
     if not lines:
         typer.echo("the rollout table was never changed", err=True)
 
 
-def _read(kept: str) -> list[tuple[str, str, float]]:
-    """The rows of a table as the trail keeps it."""
-    if not kept:
-        return []
-    return [(str(version), str(state), float(weight)) for version, state, weight in orjson.loads(kept)]
+def told_table(table: "Rollout") -> str:
+    """The table in a line."""
+    shares = ", ".join(
+        f"{one.version} {one.state}" + (f" {one.weight:g} %" if one.weight else "") for one in table.versions
+    )
+    return f"{shares} (paused)" if table.paused else shares
+
+
+def _read(kept: str) -> dict[str, Any] | None:
+    """A table as the trail keeps it."""
+    return orjson.loads(kept) if kept else None

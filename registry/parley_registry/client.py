@@ -48,7 +48,7 @@ from parley_registry.port import Registry
 from parley_registry.prompts.http import HttpPrompts
 from parley_registry.prompts.prompt import AgentVersion, Prompt, PromptKey, PromptVersion, Variable
 from parley_registry.prompts.reader import HasPrompts, Prompts, default_prompt
-from parley_registry.rollout import Rollout, RolloutVersion
+from parley_registry.rollout import Rollout, RolloutVersion, rollout_from
 from parley_registry.rollouts import shifting
 from parley_registry.rollouts.analysis import Analysis, Finding, Terms, analyse, check_terms, level_of_look
 from parley_registry.rollouts.figures import SAMPLE, VersionFigures, figures_from, figures_json, quantile
@@ -125,6 +125,7 @@ class RegistryClient:
     """
 
     def __init__(
+    "rollout_from",
         self, url: str, *, namespace: str = PUBLIC, token: str | Bearer | None = None, timeout: float = 10.0
     ) -> None:
         self.url = url.rstrip("/")

@@ -3,9 +3,11 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+import orjson
 
 from parley_registry.entry import Agent
 from parley_registry.errors import Fault, RolloutRejected
@@ -29,12 +31,14 @@ class RolloutVersion:
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """The table of one agent. `revision` is what a change of it must know (0: there is no table yet); with no
-    `versions`, contexts begin on whatever version a host serves."""
+    `versions`, contexts begin on whatever version a host serves. While `paused`, who takes a rollout through its steps
+    changes no weight, but that of a canary that does worse."""
 
     namespace: str
     name: str
     versions: tuple[RolloutVersion, ...] = ()
     revision: int = 0
+    paused: bool = False
 
     @property
     def agent(self) -> Agent:
@@ -64,6 +68,34 @@ def _draw(context_id: str, of: RolloutVersion) -> tuple[float, str]:
     told = f"{of.version}\n{context_id}".encode(errors="surrogatepass")
     number = int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")
     return -math.log((number + 0.5) / 2**64) / of.weight, of.version
+
+
+def content_json(rollout: Rollout) -> dict[str, Any]:
+    """What a table says, without whose it is and its revision."""
+    return {
+        "versions": [
+            {"version": one.version, "state": one.state, "weight": one.weight} for one in rollout.versions
+        ],
+        "paused": rollout.paused,
+    }
+
+
+def content_text(rollout: Rollout) -> str:
+    """`content_json` as text, as records and trails keep it."""
+    return orjson.dumps(content_json(rollout)).decode()
+
+
+def rollout_from(namespace: str, name: str, content: Mapping[str, Any], revision: int = 0) -> Rollout:
+    """The table that `content_json` told. Raises KeyError, TypeError or ValueError for what it did not tell."""
+    versions = tuple(
+        RolloutVersion(str(one["version"]), one["state"], float(one["weight"])) for one in content["versions"]
+    )
+    return Rollout(namespace, name, versions, revision, bool(content["paused"]))
+
+
+def same_content(one: Rollout, other: Rollout) -> bool:
+    """Whether two tables say the same, whatever their revisions."""
+    return (one.versions, one.paused) == (other.versions, other.paused)
 
 
 def check_rollout(rollout: Rollout, known: Collection[str]) -> None:

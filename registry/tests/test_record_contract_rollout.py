@@ -1,14 +1,16 @@
 """What every backend of the record promises of rollout tables."""
 
 import asyncio
+from dataclasses import replace
 
+import orjson
 import pytest
 from record_backend import CODER, PUBLIC, Backend, log, publish
 
 from parley_registry.entry import Agent
 from parley_registry.errors import RolloutConflict, RolloutRejected
 from parley_registry.record import Record
-from parley_registry.rollout import Rollout, RolloutVersion
+from parley_registry.rollout import Rollout, RolloutVersion, rollout_from
 
 ALL = Rollout(*CODER, (RolloutVersion("1.0.0", "Current", 100),))
 CANARY = Rollout(*CODER, (RolloutVersion("1.0.0", "Current", 99.5), RolloutVersion("1.1.0", "Ramping", 0.5)))
@@ -28,6 +30,28 @@ async def test_a_table_is_kept_as_it_was_set(record: Record) -> None:
     assert (second.versions, second.revision > first.revision) == (CANARY.versions, True)
     changes = [change for change in await log(record) if change.kind == "rollout"]
     assert [(change.name, change.version) for change in changes] == [("coder", "1.0.0")] * 2
+
+
+async def test_a_pause_is_part_of_the_table(record: Record) -> None:
+    first = await record.set_rollout(CANARY, 0)
+    paused = await record.set_rollout(replace(first, paused=True), first.revision)
+    assert await record.rollout(CODER) == paused
+    assert (paused.paused, paused.revision > first.revision) == (True, True)
+    assert await record.set_rollout(paused, paused.revision) == paused, "nothing was changed"
+    resumed = await record.set_rollout(replace(paused, paused=False), paused.revision)
+    assert await record.rollout(CODER) == resumed == replace(first, revision=resumed.revision)
+
+
+async def test_the_trail_tells_each_table_before_and_after(record: Record) -> None:
+    first = await record.set_rollout(ALL, 0)
+    second = await record.set_rollout(replace(CANARY, paused=True), first.revision)
+    lines = await record.audit(agent=CODER, action="rollout")
+    told = [tuple(_table(text) for text in (line.before, line.after)) for line in lines]
+    assert told == [(ALL, replace(second, revision=0)), (Rollout(*CODER), ALL)]
+
+
+def _table(text: str) -> Rollout:
+    return rollout_from(*CODER, orjson.loads(text))
 
 
 async def test_who_did_not_see_the_last_table_cannot_replace_it(record: Record) -> None:

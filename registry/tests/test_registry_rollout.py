@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,8 +147,9 @@ async def test_a_table_is_set_and_read_through_the_service(registry: RegistryThr
     async with RegistryClient(registry.url) as client:
         assert await client.rollout("coder") == Rollout("public", "coder")
         await published(client)
-        kept = await client.set_rollout(table(90, 10), 0)
+        kept = await client.set_rollout(replace(table(90, 10), paused=True), 0)
         assert kept == await client.rollout("coder")
+        assert kept.paused
         with pytest.raises(RolloutConflict):
             await client.set_rollout(table(80, 20), 0)
         with pytest.raises(RolloutRejected, match=r"versions\[0\]"):

@@ -35,6 +35,17 @@ def test_an_aborted_canary_drains() -> None:
     assert told(shifting.abort(table)) == told(shifting.undo(table)) == expected
 
 
+def test_a_pause_lasts_until_it_is_resumed_or_the_rollout_is_ended() -> None:
+    table = shifting.pause(shifting.shift(shifting.begin(NONE, "1.0.0"), "1.1.0", 25))
+    assert table.paused
+    assert shifting.shift(table, "1.2.0", 5).paused
+    assert shifting.drained(table, lambda _: False).paused
+    for over in (shifting.resume, shifting.promote, shifting.abort, shifting.undo):
+        assert not over(table).paused
+    with pytest.raises(BadRequest, match="nothing to pause"):
+        shifting.pause(NONE)
+
+
 def test_a_second_canary_takes_the_place_of_the_first() -> None:
     table = shifting.shift(shifting.begin(NONE, "1.0.0"), "1.1.0", 25)
     assert told(shifting.shift(table, "1.2.0", 5)) == [

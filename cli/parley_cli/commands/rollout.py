@@ -147,7 +147,8 @@ def run(
     token_file: TokenFile = None,
 ) -> None:
     """Roll a version out, in the foreground: raise its weight step by step, judge it between them, take its weight away at
-    once when it does worse (exit code 1). Ctrl-C leaves the weights as they are; the same command goes on from there."""
+    once when it does worse (exit code 1). While it is paused its steps wait. Ctrl-C leaves the weights as they are; the same
+    command goes on from there."""
     planned = [_step(one) for one in steps.split(",")]
     if [one.weight for one in planned] != sorted({one.weight for one in planned}):
         raise Misuse(f"--steps {steps!r}: each weight must be more than the one before")
@@ -156,12 +157,13 @@ def run(
     async def all_of_it(fleet: "Fleet") -> "Outcome":
         from parley_cli.rollout import drain as drained
         from parley_cli.rollout import run as rolled
+        from parley_cli.rolloutview import told_table
 
         await _begin(fleet, version, current)
         outcome = await rolled(fleet, version, planned, terms, _say)
         if not outcome.done:
             _say(outcome.reason)
-        _say(_told(await drained(fleet, drain if outcome.done else 0.0, _say)))
+        _say(told_table(await drained(fleet, drain if outcome.done else 0.0, _say)))
         return outcome
 
     if not complete(_on(context, registry, token_file, agent, all_of_it)).done:
@@ -195,6 +197,26 @@ def abort(
     from parley_registry.client import shifting
 
     _change(context, registry, token_file, agent, shifting.abort, drain)
+
+
+@app.command()
+def pause(
+    context: typer.Context, agent: Agent, registry: Registry = "", token_file: TokenFile = None
+) -> None:
+    """Have no weight change until `resume`, but that of a canary that does worse: it loses it at once."""
+    from parley_registry.client import shifting
+
+    _change(context, registry, token_file, agent, shifting.pause, 0.0)
+
+
+@app.command()
+def resume(
+    context: typer.Context, agent: Agent, registry: Registry = "", token_file: TokenFile = None
+) -> None:
+    """Let a rollout that was paused go on with its steps."""
+    from parley_registry.client import shifting
+
+    _change(context, registry, token_file, agent, shifting.resume, 0.0)
 
 
 @app.command()
@@ -263,7 +285,9 @@ def _change(
         table = await fleet.change(step)
         return await drain(fleet, seconds, _say) if seconds else table
 
-    _say(_told(complete(_on(context, registry, token_file, agent, changed))))
+    from parley_cli.rolloutview import told_table
+
+    _say(told_table(complete(_on(context, registry, token_file, agent, changed))))
 
 
 async def _on(
@@ -321,12 +345,6 @@ def _say(text: str) -> None:
     from parley_cli.render import clean
 
     typer.echo(clean(text, 2000))
-
-
-def _told(table: "Rollout") -> str:
-    return ", ".join(
-        f"{one.version} {one.state}" + (f" {one.weight:g} %" if one.weight else "") for one in table.versions
-    )
 
 
 def _terms(rules: str, level: float, sample: int, tolerance: float) -> "Terms":

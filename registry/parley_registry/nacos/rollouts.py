@@ -13,7 +13,7 @@ from parley_registry.errors import RegistryUnavailable, RolloutConflict
 from parley_registry.nacos.config import Config, ConfigKey, Configs
 from parley_registry.nacos.connection import Overtaken
 from parley_registry.nacos.layout import own_config
-from parley_registry.rollout import Rollout, RolloutVersion, check_rollout
+from parley_registry.rollout import Rollout, check_rollout, content_json, rollout_from, same_content
 
 GROUP = "parley-rollouts"
 _NONE_YET = "0" * 32
@@ -42,7 +42,7 @@ class NacosRollouts:
         if before.revision != expected_revision:
             raise _conflict(rollout, expected_revision)
         check_rollout(rollout, known)
-        if before.versions == rollout.versions:
+        if same_content(before, rollout):
             return before
         # In milliseconds, so that the table of an agent that was deleted and came again never has an old one's.
         kept = replace(rollout, revision=max(before.revision + 1, int(time.time() * 1000)))
@@ -99,9 +99,7 @@ def _text(rollout: Rollout) -> str:
     told: dict[str, Any] = {
         "name": rollout.name,
         "revision": rollout.revision,
-        "versions": [
-            {"version": one.version, "state": one.state, "weight": one.weight} for one in rollout.versions
-        ],
+        **content_json(rollout),
     }
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode()
 
@@ -112,10 +110,6 @@ def _read(agent: Agent, config: Config | None) -> Rollout:
         return Rollout(*agent)
     try:
         told = orjson.loads(config.text)
-        versions = tuple(
-            RolloutVersion(str(one["version"]), one["state"], float(one["weight"]))
-            for one in told["versions"]
-        )
-        return Rollout(*agent, versions, int(told["revision"]))
+        return rollout_from(*agent, told, int(told["revision"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return Rollout(*agent)

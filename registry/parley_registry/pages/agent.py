@@ -77,7 +77,7 @@ def agent_pages(catalogue: Catalogue) -> APIRouter:
             card=told["card"],
             shown=now,
             versions=[_line(one) for one in versions[:_LISTED]],
-            rollout=(await catalogue.rollout(entry.key.agent)).versions,
+            rollout=await catalogue.rollout(entry.key.agent),
             unlisted=max(0, len(versions) - _LISTED),
             most_skills=_SKILLS,
             itself=f"{path_of(namespace, name, version)}?seen={now.word}",

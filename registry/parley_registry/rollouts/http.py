@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from parley_registry.calls import Calls
 from parley_registry.errors import RegistryBusy, RegistryUnavailable
-from parley_registry.rollout import Rollout, RolloutVersion
+from parley_registry.rollout import Rollout, content_json, rollout_from
 
 
 class HttpRollouts:
@@ -25,12 +25,7 @@ class HttpRollouts:
 
     async def set(self, rollout: Rollout, expected_revision: int) -> Rollout:
         """See `client.RegistryClient.set_rollout`."""
-        body = {
-            "versions": [
-                {"version": one.version, "state": one.state, "weight": one.weight} for one in rollout.versions
-            ],
-            "expected": expected_revision,
-        }
+        body = content_json(rollout) | {"expected": expected_revision}
         return _rollout(await self._calls.call("PUT", _path(rollout.name), body, self._here))
 
     async def watch(self, name: str) -> AsyncGenerator[Rollout, None]:
@@ -63,5 +58,4 @@ def _path(name: str) -> str:
 
 
 def _rollout(told: Mapping[str, Any]) -> Rollout:
-    versions = tuple(RolloutVersion(one["version"], one["state"], one["weight"]) for one in told["versions"])
-    return Rollout(told["namespace"], told["name"], versions, told["revision"])
+    return rollout_from(told["namespace"], told["name"], told, told["revision"])

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from parley_registry.card import MAX_NAME, NAMESPACE
 from parley_registry.entry import PUBLIC, Agent
-from parley_registry.rollout import MAX_VERSIONS, Rollout, RolloutVersion, State
+from parley_registry.rollout import MAX_VERSIONS, Rollout, RolloutVersion, State, content_json
 from parley_registry.routing import StrictRoute, answer, problems
 from parley_registry.versions import MAX_VERSION
 
@@ -41,6 +41,11 @@ class RolloutRequest(BaseModel):
     versions: list[RolloutVersionModel] = Field(
         max_length=MAX_VERSIONS, description="Empty: contexts begin on whatever version a host serves."
     )
+    paused: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether the weights stay as they are, but for a canary that does worse.",
+    )
     expected: int = Field(
         ge=0, le=2**62, description="The revision that was read before; 0 when there was no table."
     )
@@ -52,6 +57,7 @@ class RolloutModel(BaseModel):
     namespace: str
     name: str
     versions: list[RolloutVersionModel]
+    paused: bool
     revision: int
 
 
@@ -70,7 +76,8 @@ def router(catalogue: "Catalogue") -> APIRouter:
     async def set_rollout(name: Name, request: RolloutRequest, namespace: Namespace = PUBLIC) -> Response:
         """Replace the rollout table of an agent. 409 when it was changed since `expected`: read it again."""
         versions = tuple(RolloutVersion(one.version, one.state, one.weight) for one in request.versions)
-        kept = await catalogue.set_rollout(Rollout(namespace, name, versions), request.expected)
+        wanted = Rollout(namespace, name, versions, paused=request.paused)
+        kept = await catalogue.set_rollout(wanted, request.expected)
         return answer(rollout_json(kept))
 
     return router
@@ -81,8 +88,6 @@ def rollout_json(rollout: Rollout) -> dict[str, Any]:
     return {
         "namespace": rollout.namespace,
         "name": rollout.name,
-        "versions": [
-            {"version": one.version, "state": one.state, "weight": one.weight} for one in rollout.versions
-        ],
+        **content_json(rollout),
         "revision": rollout.revision,
     }

@@ -32,19 +32,34 @@ def shift(table: Rollout, version: str, weight: float) -> Rollout:
 
 
 def promote(table: Rollout, version: str = "") -> Rollout:
-    """Make a version (the canary, unless named) current for all new contexts; what was current drains. Raises BadRequest."""
+    """Make a version (the canary, unless named) current for all new contexts; what was current drains, and a pause is
+    over. Raises BadRequest."""
     chosen = version or canary(table)
     if not chosen:
         raise BadRequest(f"{table.name} has no canary; name the version that is to be current")
-    return _with(table, [RolloutVersion(chosen, "Current", 100.0), *_rest(table, {chosen})])
+    return resume(_with(table, [RolloutVersion(chosen, "Current", 100.0), *_rest(table, {chosen})]))
 
 
 def abort(table: Rollout) -> Rollout:
-    """Have no new context begin on a canary any more; those that run drain. Raises BadRequest when there is none."""
+    """Have no new context begin on a canary any more; those that run drain, and a pause is over. Raises BadRequest when
+    there is none."""
     if not canary(table):
         raise BadRequest(f"{table.name} has no canary; there is nothing to abort")
     current = _current(table)
-    return _with(table, [RolloutVersion(current, "Current", 100.0), *_rest(table, {current})])
+    return resume(_with(table, [RolloutVersion(current, "Current", 100.0), *_rest(table, {current})]))
+
+
+def pause(table: Rollout) -> Rollout:
+    """The table whose weights stay as they are (see `Rollout.paused`) until it is resumed. Raises BadRequest when there is
+    none."""
+    if not table.versions:
+        raise BadRequest(f"{table.name} has no rollout table; there is nothing to pause")
+    return replace(table, paused=True)
+
+
+def resume(table: Rollout) -> Rollout:
+    """The table that is not paused."""
+    return replace(table, paused=False)
 
 
 def undo(table: Rollout) -> Rollout:

@@ -27,7 +27,7 @@ from parley_registry.nacos.layout import nacos_name
 from parley_registry.nacos.removal import remove
 from parley_registry.nacos.server import Nacos
 from parley_registry.record import Changes, Freshness, Published, Source, Stored
-from parley_registry.rollout import Rollout
+from parley_registry.rollout import Rollout, content_text
 
 _logger = logging.getLogger(__name__)
 
@@ -241,9 +241,12 @@ class NacosRecord:
         async with followed.lock(nacos_name(agent.name)):
             await self._copy.admit(agent, actor)
             known = [one.version for one in await self._copy.versions(agent)]
+            before = await self._copy.rollout(agent)
             kept = await self.nacos.rollouts.set(rollout, expected_revision, known)
             await followed.bring(nacos_name(agent.name), by=actor)
-        await self._copy.note(actor, "rollout", agent, kept.current, after=str(kept.revision))
+        if kept.revision != expected_revision:
+            told = {"before": content_text(before), "after": content_text(kept)}
+            await self._copy.note(actor, "rollout", agent, kept.current, **told)
         return kept
 
     # -- owners and the audit trail

@@ -17,7 +17,7 @@ from parley_registry.entry import Agent, Instance, Key
 from parley_registry.errors import NotOwner, VersionConflict
 from parley_registry.names import shapes
 from parley_registry.record import Stored
-from parley_registry.rollout import Rollout
+from parley_registry.rollout import Rollout, content_text
 
 _CLAIMED = 60.0
 """Seconds for which a name is kept for who is taking it."""
@@ -83,10 +83,12 @@ def mirror(
     elif originals:
         if known is not None and by is not None:
             take(db, agent, known.owner, by)
-        if rollout_of(db.connection, agent) != rollout:
+        before = rollout_of(db.connection, agent)
+        if before != rollout:
             keep_rollout(db, rollout)
             if found:
-                db.audit(NOBODY, "rollout", agent, rollout.current, detail=_FOUND)
+                told = {"before": content_text(before), "after": content_text(rollout), "detail": _FOUND}
+                db.audit(NOBODY, "rollout", agent, rollout.current, **told)
     return True
 
 

@@ -11,7 +11,7 @@ from parley_registry.backends.sql.owners import take
 from parley_registry.backends.sql.transaction import Transaction, values_of
 from parley_registry.entry import Agent
 from parley_registry.errors import RolloutConflict
-from parley_registry.rollout import Rollout, RolloutVersion, check_rollout
+from parley_registry.rollout import Rollout, check_rollout, content_text, rollout_from, same_content
 
 
 def rollout_of(connection: Connection, agent: Agent) -> Rollout:
@@ -19,8 +19,7 @@ def rollout_of(connection: Connection, agent: Agent) -> Rollout:
     row = connection.execute(sql.ROLLOUT, values_of(agent)).fetchone()
     if row is None:
         return Rollout(*agent)
-    versions = tuple(RolloutVersion(*one) for one in orjson.loads(bytes(row.versions)))
-    return Rollout(*agent, versions, row.revision)
+    return rollout_from(*agent, orjson.loads(bytes(row.content)), row.revision)
 
 
 def set_rollout(db: Transaction, rollout: Rollout, expected: int, actor: Actor) -> Rollout:
@@ -36,7 +35,7 @@ def set_rollout(db: Transaction, rollout: Rollout, expected: int, actor: Actor) 
             "read it again before you change it"
         )
     check_rollout(rollout, known)
-    if before.versions == rollout.versions:
+    if same_content(before, rollout):
         return before
     kept = replace(rollout, revision=db.seq + 1)
     keep_rollout(db, kept)
@@ -45,8 +44,8 @@ def set_rollout(db: Transaction, rollout: Rollout, expected: int, actor: Actor) 
         "rollout",
         kept.agent,
         kept.current,
-        before=_json(before).decode(),
-        after=_json(kept).decode(),
+        before=content_text(before),
+        after=content_text(kept),
     )
     return kept
 
@@ -54,14 +53,11 @@ def set_rollout(db: Transaction, rollout: Rollout, expected: int, actor: Actor) 
 def keep_rollout(db: Transaction, rollout: Rollout) -> None:
     """Keep a table as it is, with its revision."""
     db.log("rollout", rollout.agent, rollout.current)
-    db.do(sql.SET_ROLLOUT, **values_of(rollout.agent), revision=rollout.revision, versions=_json(rollout))
+    content = content_text(rollout).encode()
+    db.do(sql.SET_ROLLOUT, **values_of(rollout.agent), revision=rollout.revision, content=content)
 
 
 def drop_rollout(db: Transaction, agent: Agent) -> None:
     """Forget the table of an agent that goes."""
     if db.one(sql.DROP_ROLLOUT, **values_of(agent)) is not None:
         db.log("rollout", agent, "")
-
-
-def _json(rollout: Rollout) -> bytes:
-    return orjson.dumps([[one.version, one.state, one.weight] for one in rollout.versions])

@@ -123,10 +123,10 @@ LOOKED = _of("UPDATE agents SET next_look = :next WHERE (namespace, name) IN :ag
 AGENTS_OF_SOURCE = text("SELECT name, latest FROM agents WHERE namespace = :namespace AND source = :url")
 
 # -- rollouts
-ROLLOUT = text("SELECT revision, versions FROM rollouts WHERE namespace = :namespace AND name = :name")
+ROLLOUT = text("SELECT revision, content FROM rollouts WHERE namespace = :namespace AND name = :name")
 SET_ROLLOUT = text("""
-    INSERT INTO rollouts (namespace, name, revision, versions) VALUES (:namespace, :name, :revision, :versions)
-    ON CONFLICT (namespace, name) DO UPDATE SET revision = excluded.revision, versions = excluded.versions
+    INSERT INTO rollouts (namespace, name, revision, content) VALUES (:namespace, :name, :revision, :content)
+    ON CONFLICT (namespace, name) DO UPDATE SET revision = excluded.revision, content = excluded.content
 """)
 DROP_ROLLOUT = text("DELETE FROM rollouts WHERE namespace = :namespace AND name = :name RETURNING revision")
 

@@ -94,7 +94,7 @@ def upgrade() -> None:
         _text("namespace", primary_key=True),
         _text("name", primary_key=True),
         _number("revision"),
-        _bytes("versions"),
+        _bytes("content"),
     )
     op.create_table(
         "audit",
