@@ -113,6 +113,7 @@ __all__ = [
     "level_of_look",
     "quantile",
     "require_registry",
+    "rollout_from",
     "shifting",
 ]
 
@@ -125,7 +126,6 @@ class RegistryClient:
     """
 
     def __init__(
-    "rollout_from",
         self, url: str, *, namespace: str = PUBLIC, token: str | Bearer | None = None, timeout: float = 10.0
     ) -> None:
         self.url = url.rstrip("/")
