@@ -11,20 +11,9 @@ from parley_operator.resources.version import AgentVersion
 
 Json = dict[str, Any]
 
-_KEPT = frozenset(
-    {
-        "type",
-        "description",
-        "enum",
-        "pattern",
-        "format",
-        "minLength",
-        "maxLength",
-        "minItems",
-        "maxItems",
-        "minimum",
-    }
-    | {"maximum", "maxProperties", "minProperties", "required"}
+_KEPT = (
+    *("description", "type", "format", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum"),
+    *("minItems", "maxItems", "minProperties", "maxProperties", "required"),
 )
 
 
