@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from parley_registry.client import Rollout, VersionFigures
 
@@ -47,8 +47,10 @@ class Settings:
     """Where the operator runs: it may ask the agents for figures."""
     run_as_user: int | None = 65532
     """User of containers whose image does not say (None: the image's own, as OpenShift wants it)."""
-    native_sidecars: bool = True
-    """Whether the cluster (1.29 or later) knows init containers that go on running."""
+    addresses: Literal["names", "ips"] = "names"
+    """Whether agents publish the DNS name or the address of their Service; the latter is for clusters without DNS."""
+    jwks: str = ""
+    """Content of a key set that verifies callers' tokens, in place of `auth_jwks`: each agent gets it as a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ class Observed:
     """Of each Secret that is referenced and there, a hash of its content (the platform's too)."""
     configmaps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of each ConfigMap that is referenced and there, its data."""
+    refused: Mapping[Ref, str] = field(default_factory=dict)
+    """Objects that the API server refused lately as they are (invalid, forbidden, over a quota, somebody else's), and
+    why. They are not planned until this is forgotten."""
     scaled_by_others: frozenset[str] = frozenset()
     """Deployments that an autoscaler which is not ours is set to."""
     table: Rollout | None = None
@@ -95,7 +100,7 @@ class Observed:
     latest: str = ""
     """Which of them is the latest there."""
     figures: Mapping[str, VersionFigures] | None = None
-    """How the versions do, by version; None: no pod could be asked. Only needed when `plan.asks_figures`."""
+    """How the versions do, by version; None: no pod could be asked. Only needed when `asking.figures` says so."""
     figures_error: str = ""
     """Why not, in words."""
     limits: Mapping[str, Any] | None = None

@@ -34,8 +34,9 @@ class Plan:
     """
 
     apply: tuple[Mapping[str, Any], ...] = ()
-    """Whole desired objects, to be applied on the server under our field manager, in this order. An AgentVersion's own
-    children name it as owner without a uid (`uid: ""`): who applies puts that in."""
+    """Whole desired objects, to be applied on the server under our field manager, in this order; those that are as they
+    should be, too. Their owner is named without a uid where it is an AgentVersion (`uid: ""`): who applies puts that in.
+    An object that is there and is nobody's or another's is not to be taken over: that is a refusal (`Observed.refused`)."""
     register: str = ""
     """URL of a card that is to be registered in the registry (`register_url`)."""
     limits: Mapping[str, Any] | None = None
