@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -10,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(certificate: Path, key: Path) -> None:
-    """Write both as PEM, valid for localhost and 127.0.0.1 for ten years; the key is readable by its owner alone."""
+def make_certificate(certificate: Path, key: Path, names: Sequence[str] = ("localhost", "127.0.0.1")) -> None:
+    """Write both as PEM, valid for these hosts and addresses for ten years; the key is readable by its owner alone."""
     secret = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
-    hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    hosts = [_name(host) for host in names]
     signed = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -35,3 +36,10 @@ def make_certificate(certificate: Path, key: Path) -> None:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -17,8 +17,16 @@ class Link:
     does, as after a partition). `slow`: every piece is late by `delay` seconds.
     """
 
-    def __init__(self, target: Callable[[], tuple[str, int]], *, port: int = 0, delay: float = 0.15) -> None:
+    def __init__(
+        self,
+        target: Callable[[], tuple[str, int]],
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        delay: float = 0.15,
+    ) -> None:
         self.port = port
+        self._address = address
         self._target = target
         self._delay = delay
         self._condition: Condition = "whole"
@@ -28,11 +36,11 @@ class Link:
         self._pairs: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen on the loopback, at a free port if none was given."""
+        """Listen at the address (by default the loopback), at a free port if none was given."""
         await self._listen()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accepted, self._address, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def set(self, condition: Condition) -> None:

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from engines.errors import EngineError
+from engines.files import write_private
 from engines.java import Jars, jars, java
 from engines.ports import free_port
 from engines.server import SingleServer
@@ -173,7 +174,7 @@ class Nacos(SingleServer):
             **self._settings,
         }
         added = "".join(f"{name}={value}\n" for name, value in own.items())
-        _write_private(
+        write_private(
             self.folder / "conf" / "application.properties",
             (_HOME / "application.properties").read_text() + added,
         )
@@ -181,7 +182,7 @@ class Nacos(SingleServer):
     def _note(self, **facts: object) -> None:
         known = json.loads(self._facts.read_text()) if self._facts.exists() else {}
         half = self._facts.with_suffix(".new")
-        _write_private(half, json.dumps({**known, **facts}))
+        write_private(half, json.dumps({**known, **facts}))
         half.rename(self._facts)
 
     def _fact(self, name: str) -> str:
@@ -221,8 +222,3 @@ def _classpath(found: Jars) -> str:
     """Both hessian jars are needed and have classes of one name: unless com.caucho's (4.x) comes first, no gRPC push ever arrives."""
     ordered = found.classpath.split(os.pathsep)
     return os.pathsep.join(sorted(ordered, key=lambda path: not Path(path).name.startswith("hessian-4.")))
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)

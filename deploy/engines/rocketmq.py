@@ -55,13 +55,16 @@ class RocketMQ(Server):
         folder: Path | None = None,
         *,
         port: int = 0,
+        address: str = "127.0.0.1",
         short_lived: bool = False,
         archive: bool = False,
     ) -> None:
-        """`port` is the preferred one of the proxy. `short_lived` compiles quickly rather than well: half the processor
-        time to start, for tests, not for measuring. `archive` writes the archives of classes when it is stopped."""
+        """`port` is the preferred one of the proxy. `address` is where they listen, and what they tell clients. `short_lived` compiles
+        quickly rather than well: half the processor time to start, for tests, not for measuring. `archive` writes the archives of
+        classes when it is stopped."""
         super().__init__("rocketmq", folder)
         self._programs = {part: Program(part, self.folder.parent) for part in PARTS}
+        self._host = address
         self._facts = self.folder / "ports.json"
         self._preferred = port
         self._archive = archive
@@ -194,7 +197,7 @@ class RocketMQ(Server):
             [java(), *options, "-cp", found.classpath, _MAIN[part], *arguments],
             cwd=home,
             environment={
-                "NAMESRV_ADDR": f"127.0.0.1:{port}",
+                "NAMESRV_ADDR": f"{self._host}:{port}",
                 "ROCKETMQ_HOME": str(home),
                 "RMQ_PROXY_HOME": str(home),
             },
@@ -218,14 +221,14 @@ class RocketMQ(Server):
             "remoting": free_port(),
         }
         make_certificate(self.ca, conf / "tls" / "rocketmq.key")
-        (conf / "namesrv.conf").write_text(f"bindAddress=127.0.0.1\nlistenPort={ports['namesrv']}\n")
+        (conf / "namesrv.conf").write_text(f"bindAddress={self._host}\nlistenPort={ports['namesrv']}\n")
         broker = {
-            "brokerIP1": "127.0.0.1",
-            "brokerIP2": "127.0.0.1",
-            "bindAddress": "127.0.0.1",
+            "brokerIP1": self._host,
+            "brokerIP2": self._host,
+            "bindAddress": self._host,
             "listenPort": ports["broker"],
             "haListenPort": ports["ha"],
-            "namesrvAddr": f"127.0.0.1:{ports['namesrv']}",
+            "namesrvAddr": f"{self._host}:{ports['namesrv']}",
             "storePathRootDir": self.folder / "store",
         }
         added = "".join(f"{name}={value}\n" for name, value in broker.items())
@@ -233,7 +236,7 @@ class RocketMQ(Server):
         proxy = {
             **json.loads((_HOME / "proxy.json").read_text()),
             "namesrvAddr": broker["namesrvAddr"],
-            "localServeAddr": "127.0.0.1",
+            "localServeAddr": self._host,
             "grpcServerPort": ports["proxy"],
             "remotingListenPort": ports["remoting"],
         }
@@ -247,4 +250,4 @@ class RocketMQ(Server):
             raise EngineError("this RocketMQ was never started") from None
 
     def _address(self, part: Part) -> str:
-        return f"127.0.0.1:{self._port(part)}"
+        return f"{self._host}:{self._port(part)}"

@@ -1,4 +1,5 @@
-"""`make engines`: PostgreSQL, RocketMQ, S3 and Nacos on loopback for a developer. `run.py fetch|up|down|status|env [postgres rocketmq s3 nacos]`
+"""`make engines`: PostgreSQL, RocketMQ, S3 and Nacos on loopback for a developer, and Kubernetes if named.
+`run.py fetch|up|down|status|env [postgres rocketmq s3 nacos kubernetes real-kubernetes]`
 
 `fetch` gets ready what a first start would have to (jars, archives of classes) and says what is missing.
 They stay until `down`, and their data until the folder is removed.
@@ -9,10 +10,12 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from engines.errors import EngineError
+from engines.kubernetes.control_plane import ControlPlane
+from engines.kubernetes.real import RealCluster
 from engines.nacos import Nacos
 from engines.postgres import Postgres, binaries
 from engines.rocketmq import PARTS, RocketMQ
@@ -33,15 +36,20 @@ def folder() -> Path:
 
 
 class Engines:
-    """The four of them, each with its preferred port (another free one if that is taken)."""
+    """Each has its preferred port (another free one if that is taken)."""
 
-    names = ("postgres", "rocketmq", "s3", "nacos")
+    default = ("postgres", "rocketmq", "s3", "nacos")
+    clusters = ("kubernetes", "real-kubernetes")
 
     def __init__(self, place: Path) -> None:
         self.postgres = Postgres(place, port=15432)
         self.rocketmq = RocketMQ(place, port=18081)
         self.s3 = S3(place, port=19000)
         self.nacos = Nacos(place, port=18848, short_lived=True)  # half the time to start
+        self._clusters = {
+            "kubernetes": ControlPlane(place, port=16443),
+            "real-kubernetes": RealCluster(place, port=16444),
+        }
         self._blob_key = place / "blob.key"
 
     def fetch(self, name: str) -> None:
@@ -51,12 +59,16 @@ class Engines:
             "rocketmq": RocketMQ.fetch,
             "s3": S3.fetch,
             "nacos": Nacos.fetch,
+            "kubernetes": ControlPlane.fetch,
+            "real-kubernetes": RealCluster.fetch,
         }
         fetches[name]()
 
     def up(self, name: str) -> None:
         """Start what does not run. Raises EngineError."""
-        if name == "rocketmq":
+        if name in self._clusters:
+            self._clusters[name].start()
+        elif name == "rocketmq":
             self.rocketmq.start()
         elif not self._single(name).running:
             self._single(name).start()
@@ -65,16 +77,21 @@ class Engines:
 
     def down(self, name: str) -> None:
         """Stop it if it runs."""
-        (self.rocketmq if name == "rocketmq" else self._single(name)).close()
+        cluster = self._clusters.get(name)
+        (cluster or (self.rocketmq if name == "rocketmq" else self._single(name))).close()
 
     def missing(self, name: str) -> list[str]:
         """Which of its processes do not run."""
+        if name in self._clusters:
+            return self._clusters[name].missing()
         if name == "rocketmq":
             return [part for part in PARTS if not self.rocketmq.running(part)]
         return [] if self._single(name).running else [name]
 
-    def environment(self, name: str) -> dict[str, str]:
+    def environment(self, name: str) -> Mapping[str, str]:
         """What a `parley` command or an agent needs to use it."""
+        if name in self._clusters:
+            return self._clusters[name].kubectl.environment
         if name == "postgres":
             return {"PARLEY_STORE": self.postgres.dsn}
         if name == "rocketmq":
@@ -96,11 +113,15 @@ def main(arguments: list[str]) -> int:
     """The exit code: 1 if something does not start (up) or does not run (status)."""
     parser = argparse.ArgumentParser(prog="engines", description=__doc__)
     parser.add_argument("command", choices=("fetch", "up", "down", "status", "env"))
-    parser.add_argument("engines", nargs="*", help="postgres, rocketmq, s3, nacos (default: all)")
+    parser.add_argument(
+        "engines",
+        nargs="*",
+        help="postgres, rocketmq, s3, nacos (default: these), kubernetes, real-kubernetes",
+    )
     asked = parser.parse_args(arguments)
-    if unknown := set(asked.engines) - set(Engines.names):
+    if unknown := set(asked.engines) - {*Engines.default, *Engines.clusters}:
         parser.error(f"no such engine: {', '.join(sorted(unknown))}")
-    names, code = asked.engines or Engines.names, 0
+    names, code = asked.engines or Engines.default, 0
     engines = Engines(folder())
     for name in names if asked.command != "down" else reversed(names):
         since = time.monotonic()

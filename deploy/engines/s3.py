@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from engines.errors import EngineError
+from engines.files import write_private
 from engines.java import Jars, jars, java
 from engines.ports import free_port
 from engines.server import SingleServer
@@ -99,11 +100,11 @@ class S3(SingleServer):
             "jclouds.identity": "unused",
             "jclouds.credential": "unused",
         }
-        _write_private(
+        write_private(
             self.folder / "s3proxy.properties",
             "".join(f"{name}={value}\n" for name, value in configuration.items()),
         )
-        _write_private(self._facts, json.dumps({"port": port, "secret": secret}))
+        write_private(self._facts, json.dumps({"port": port, "secret": secret}))
 
     def _fact(self, name: str) -> str:
         try:
@@ -119,8 +120,3 @@ class S3(SingleServer):
             return refusal.code == 403  # who does not sign is refused
         except OSError:
             return False
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
