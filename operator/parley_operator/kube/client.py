@@ -13,6 +13,7 @@ MANAGER = "parley-operator"
 PAGE = 500
 """Objects in one page of a list."""
 _APPLY = "application/apply-patch+yaml"
+_NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _MERGE = "application/merge-patch+json"
 
 
@@ -42,6 +43,18 @@ class Kube:
         )
         meta = found["metadata"]
         return found["items"] or [], meta.get("continue") or "", meta.get("resourceVersion", "")
+
+    async def names(self, kind: Kind, namespace: str, *, labels: str = "") -> frozenset[str]:
+        """The names of the objects in a namespace. Nothing else of them is fetched."""
+        found: set[str] = set()
+        after = ""
+        while True:
+            query = {"limit": str(PAGE), "labelSelector": labels} | ({"continue": after} if after else {})
+            page = await self._wire.call("GET", kind.path(namespace), query, accept=_NAMES)
+            found.update(one["metadata"]["name"] for one in page["items"] or ())
+            after = page["metadata"].get("continue") or ""
+            if not after:
+                return frozenset(found)
 
     async def create(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Make the object. Raises AlreadyExists, Invalid."""

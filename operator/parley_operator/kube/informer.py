@@ -139,8 +139,7 @@ class Informer:
                 key = _key(obj)
                 seen.add(key)
                 # Other than in a watch, an older version counts too: the server may have been set back.
-                if self.version(key) != obj["metadata"]["resourceVersion"]:
-                    self._put(key, obj)
+                if self.version(key) != obj["metadata"]["resourceVersion"] and self._put(key, obj):
                     self._changed(key, obj)
             if not after:
                 break
@@ -157,13 +156,14 @@ class Informer:
                 if key is not None and _newer(version, self.version(key)):
                     if what == "DELETED":
                         self._drop(key)
-                    else:
-                        self._put(key, obj)
+                    elif self._put(key, obj):
                         self._changed(key, obj)
                 self._version = version
                 yield
 
-    def _put(self, key: Key, obj: dict[str, Any]) -> None:
+    def _put(self, key: Key, obj: dict[str, Any]) -> bool:
+        """Whether anything of it changed that is kept."""
+        version = obj["metadata"]["resourceVersion"]
         kept = self._keep(obj)
         kept["metadata"].pop("managedFields", None)
         marks = tuple(self._index(kept))
@@ -172,8 +172,10 @@ class Informer:
             self._unmark(key)
             for mark in marks:
                 self._found[key.namespace, mark].add(key.name)
-        self._held[key] = _Held(obj["metadata"]["resourceVersion"], orjson.dumps(kept), marks)
+        body = orjson.dumps(kept)
+        self._held[key] = _Held(version, body, marks)
         CACHED.labels(self.kind.name).set(len(self._held))
+        return before is None or before.body != body
 
     def _drop(self, key: Key) -> None:
         obj = self.get(key)

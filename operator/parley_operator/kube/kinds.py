@@ -42,6 +42,7 @@ SERVICE = Kind("v1", "Service", "services")
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 SECRET = Kind("v1", "Secret", "secrets")
+POD = Kind("v1", "Pod", "pods")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
@@ -51,7 +52,7 @@ EVENT = Kind("events.k8s.io/v1", "Event", "events")
 CHILDREN = (SERVICE_ACCOUNT, SERVICE, NETWORK_POLICY, DISRUPTION_BUDGET, DEPLOYMENT, AUTOSCALER)
 """What the operator makes for an Agent besides its versions, all with the label of who manages them."""
 
-_ALL = (AGENT, VERSION, TEAM, *CHILDREN, CONFIG_MAP, SECRET, LEASE, EVENT)
+_ALL = (AGENT, VERSION, TEAM, *CHILDREN, CONFIG_MAP, SECRET, POD, LEASE, EVENT)
 _BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 
 

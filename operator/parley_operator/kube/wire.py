@@ -16,7 +16,7 @@ from parley_operator.metrics import API_CALLS, API_THROTTLED
 
 _SILENCE = 150.0
 """Seconds without a line after which a watch counts as broken; bookmarks come about once a minute."""
-_HEADERS = {"accept": "application/json", "user-agent": "parley-operator"}
+_HEADERS = {"user-agent": "parley-operator"}
 
 
 class Wire:
@@ -54,6 +54,7 @@ class Wire:
         *,
         body: Mapping[str, Any] | None = None,
         content: str = "application/json",
+        accept: str = "application/json",
         fence: Callable[[], float] | None = None,
     ) -> dict[str, Any]:
         """What the server answers. It is asked again when it says so (429, or 500 and 503 with Retry-After), as long as
@@ -77,7 +78,7 @@ class Wire:
                     self._access.server + path,
                     params=query,
                     data=data,
-                    headers=self._auth | ({"content-type": content} if data else {}),
+                    headers=self._auth | {"accept": accept} | ({"content-type": content} if data else {}),
                     timeout=aiohttp.ClientTimeout(total=max(0.05, left)),
                 ) as response:
                     text = await response.read()
@@ -102,7 +103,10 @@ class Wire:
         self.calls += 1
         try:
             async with self._watching.get(
-                self._access.server + path, params=query, headers=self._auth, timeout=timeout
+                self._access.server + path,
+                params=query,
+                headers=self._auth | {"accept": "application/json"},
+                timeout=timeout,
             ) as response:
                 API_CALLS.labels("WATCH", str(response.status)).inc()
                 if response.status != 200:

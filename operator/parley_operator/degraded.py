@@ -1,0 +1,67 @@
+"""What could not be done for an Agent, told in its condition Degraded over whatever was planned to be told. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parley_operator.kube.errors import FieldConflict, Forbidden, Invalid, KubeError
+from parley_operator.resources.conditions import clock
+
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why, in one word and in words."""
+
+    reason: str
+    message: str
+
+    @classmethod
+    def of(cls, error: KubeError, wanted: Mapping[str, Any]) -> "Problem":
+        """What the API server refused when `wanted` was to be written."""
+        what = f"{wanted['kind']} {wanted['metadata']['name']}"
+        match error:
+            case FieldConflict():
+                fields = "; ".join(f"{one.field} (owned by {one.manager})" for one in error.claims[:10])
+                return cls(
+                    "FieldConflict",
+                    f"{what}: others have set fields that the operator sets: {fields}. Take them back there, or delete the"
+                    " object and it is made anew"[:_LONGEST],
+                )
+            case Forbidden():
+                return cls("Forbidden", f"{what}: {error}"[:_LONGEST])
+            case Invalid():
+                return cls(
+                    "Refused" if error.reason == "Invalid" else error.reason, f"{what}: {error}"[:_LONGEST]
+                )
+        return cls("NotWritten", f"{what}: {error}"[:_LONGEST])
+
+
+def with_problem(
+    status: Mapping[str, Any],
+    live: Mapping[str, Any],
+    problem: Problem | None,
+    *,
+    generation: int = 0,
+    now: float,
+) -> dict[str, Any]:
+    """The status with the problem, if there is one, as its condition Degraded (since when, `live` may tell)."""
+    if problem is None:
+        return dict(status)
+    before: Mapping[str, Any] = next(
+        (one for one in live.get("conditions") or () if one["type"] == "Degraded"), {}
+    )
+    since = before.get("lastTransitionTime") if before.get("status") == "True" else None
+    degraded = {
+        "type": "Degraded",
+        "status": "True",
+        "reason": problem.reason,
+        "message": problem.message,
+        "lastTransitionTime": since or clock(now),
+        "observedGeneration": generation,
+    }
+    conditions = [degraded if one["type"] == "Degraded" else one for one in status.get("conditions") or ()]
+    if degraded not in conditions:
+        conditions.append(degraded)
+    return {**status, "phase": "Degraded", "conditions": conditions}
