@@ -136,7 +136,7 @@ class Record(Protocol):
         """Make a version the latest; None when it does not exist. Raises NotOwner."""
 
     async def delete(self, agent: Agent, version: str | None, *, actor: Actor = NOBODY) -> bool:
-        """Delete a version, or an agent with all that belongs to it; False when there is nothing to delete.
+        """Delete a version, or an agent with all that belongs to it, its owner too; False when there is nothing to delete.
 
         A single version is guarded. Raises LatestInUse for the latest while there are others, VersionInUse while
         instances of it live or it has a weight in the rollout table; NotOwner.
@@ -179,6 +179,10 @@ class Record(Protocol):
         """
 
     # -- owners and the audit trail
+    async def owner(self, agent: Agent) -> str | None:
+        """Whose a name is, "" for nobody's agent; None when it is free. What others delete from a record that is not kept
+        here leaves its name to its owner."""
+
     async def set_owner(self, agent: Agent, owner: str, *, actor: Actor = NOBODY) -> bool:
         """Hand an agent over, "" to nobody; False when there is no such agent. Raises NotOwner."""
 

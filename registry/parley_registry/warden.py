@@ -47,7 +47,7 @@ class Warden:
         """Refuse a reserved name to who takes it first. Raises NotPermitted."""
         if not actor.name or actor.admin or not self._rights.is_reserved(agent.name):
             return
-        if await self._record.latest(agent) is None:
+        if await self._record.owner(agent) is None:
             raise NotPermitted(
                 f"{agent.name!r} is a reserved name, or can be taken for one; an admin may take it and hand it over"
             )
@@ -104,10 +104,10 @@ class Warden:
         now = time.monotonic()
         if known and (found := self._owners.get(agent)) is not None and found[0] > now:
             return found[1]
-        entry = await self._record.latest(agent)
+        owner = await self._record.owner(agent)
         if len(self._owners) >= _REMEMBERED:
             self._owners.clear()
-        self._owners[agent] = (now + _OWNER_KNOWN, entry.owner if entry else "")
+        self._owners[agent] = (now + _OWNER_KNOWN, owner or "")
         return self._owners[agent][1]
 
     async def _note(self, action: str, agent: Agent, version: str, why: str) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from parley_core.errors import ParleyError
-from parley_registry.entry import Instance, Key
+from parley_registry.entry import Agent, Instance, Key
 from parley_registry.errors import RegistryUnavailable
 from parley_registry.nacos.layout import endpoint_of, instance_of, service_of
 from parley_registry.nacos.naming import Endpoint
@@ -24,6 +25,8 @@ _PAUSE = 0.1
 class _Announced:
     endpoint: Endpoint
     seen: float
+    lost: bool = False
+    """Whether its version is not in Nacos any more."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -37,15 +40,17 @@ class Announced:
     def __init__(self, nacos: Nacos) -> None:
         self._nacos = nacos
         self._alive: dict[Key, dict[str, _Announced]] = {}
+        self._keys: defaultdict[Agent, set[Key]] = defaultdict(set)
 
     async def announce(self, key: Key, instance: Instance, interfaces: bytes) -> None:
         """Announce an instance. Raises RegistryUnavailable, NotAllowed, BadRequest."""
         endpoint, before = endpoint_of(instance, interfaces), self._alive.get(key, {}).get(instance.id)
         if before is not None and before.endpoint == endpoint:
-            before.seen = time.monotonic()
+            before.seen, before.lost = time.monotonic(), False
             return
         await self._nacos.naming.register(service_of(*key), endpoint)
         now = self._alive.setdefault(key, {})[instance.id] = _Announced(endpoint, time.monotonic())
+        self._keys[key.agent].add(key)
         if before is not None and before.address != now.address:
             await self._leave(key, before)
         if not await self._until(key, lambda shown: shown.get(instance.id) == endpoint.metadata):
@@ -53,12 +58,21 @@ class Announced:
                 f"Nacos took the instance {instance.id} but does not show it; try again"
             )
 
-    def beat(self, key: Key, instance_id: str) -> bool:
-        """Note that an instance lives; False when this process does not speak for it."""
+    def beat(self, key: Key, instance_id: str) -> bool | None:
+        """Note that an instance lives. False when its version has to be published again, None when this process does not
+        speak for it."""
         found = self._alive.get(key, {}).get(instance_id)
-        if found is not None:
+        if found is None:
+            return None
+        if not found.lost:
             found.seen = time.monotonic()
-        return found is not None
+        return not found.lost
+
+    def published(self, agent: Agent, versions: Collection[str]) -> None:
+        """Nacos has these versions of an agent: hosts of others are told to publish them again when they beat."""
+        for key in self._keys.get(agent, ()):
+            for one in self._alive[key].values():
+                one.lost = key.version not in versions
 
     async def withdraw(self, key: Key, instance_id: str) -> bool:
         """Take an instance away; whether this process spoke for it."""
@@ -67,6 +81,9 @@ class Announced:
             return False
         if not self._alive[key]:
             del self._alive[key]
+            self._keys[key.agent].discard(key)
+            if not self._keys[key.agent]:
+                del self._keys[key.agent]
         try:
             await self._leave(key, found)
             await self._until(key, lambda shown: instance_id not in shown)

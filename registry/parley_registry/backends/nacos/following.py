@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Callable, Collection
 from weakref import WeakValueDictionary
 
 from parley_core.errors import ParleyError
@@ -12,11 +13,12 @@ from parley_registry.backends.nacos.foreign import completed, faults_of
 from parley_registry.backends.nacos.living import Living
 from parley_registry.backends.sql.mirror import SqlMirror
 from parley_registry.backends.sql.mirroring import Original
-from parley_registry.entry import Agent, Key
+from parley_registry.entry import Agent, Instance, Key
 from parley_registry.errors import RegistryBusy
 from parley_registry.nacos.agents import HeldVersion
 from parley_registry.nacos.changes import AgentChanges
 from parley_registry.nacos.layout import instance_of, interfaces_of, nacos_name
+from parley_registry.nacos.missing import HELD, Missing
 from parley_registry.nacos.server import Nacos
 
 _logger = logging.getLogger(__name__)
@@ -27,9 +29,21 @@ _TRIES = 10
 
 
 class Following:
-    """One namespace. Have `run` run; `bring` makes an agent's copy be as Nacos says now."""
+    """One namespace. Have `run` run; `bring` makes an agent's copy be as Nacos says now.
 
-    def __init__(self, nacos: Nacos, copy: SqlMirror, namespace: str) -> None:
+    `read` is called with the versions that Nacos has of an agent, each time that is read. What vanished together is kept
+    for `held` seconds, see `nacos.missing`.
+    """
+
+    def __init__(
+        self,
+        nacos: Nacos,
+        copy: SqlMirror,
+        namespace: str,
+        *,
+        read: Callable[[Agent, Collection[str]], None],
+        held: float = HELD,
+    ) -> None:
         self.namespace = namespace
         self.faulty: set[Key] = set()
         """Versions of others whose cards break this registry's rules; they are shown all the same."""
@@ -37,6 +51,8 @@ class Following:
         """What went wrong last; "" when nothing did."""
         self._nacos = nacos
         self._copy = copy
+        self._read = read
+        self._missing = Missing(f"agents of {namespace}", self._known, self._listed, held=held)
         self._living = Living(nacos, self.tell)
         self._changes = AgentChanges(nacos.agents, nacos.configs, namespace, self.tell)
         self._names: defaultdict[str, set[str]] = defaultdict(set)
@@ -51,6 +67,21 @@ class Following:
         """Bring this agent, by its name in Nacos, over as soon as can be."""
         self._open.setdefault(called, time.monotonic())
         self._wake.set()
+
+    @property
+    def missing(self) -> str:
+        """What is kept and served although Nacos does not list it, in words; "" when nothing is."""
+        return self._missing.why
+
+    @property
+    def looked(self) -> bool:
+        """Whether everything was looked at once."""
+        return bool(self._changes.looked)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still to be brought over."""
+        return bool(self._open or self._doing)
 
     @property
     def behind_since(self) -> float | None:
@@ -80,42 +111,68 @@ class Following:
             await self._changes.close()
             self._living.close()
 
-    async def bring(self, called: str, *, by: Actor | None = None) -> None:
-        """Read an agent from Nacos and make its copy the same; whoever calls holds its `lock`.
+    async def bring(self, called: str, *, by: Actor | None = None, deleted: str = "") -> bool:
+        """Read an agent from Nacos and make its copy the same; whoever calls holds its `lock`. False when it is kept
+        although Nacos has it no more.
 
-        `by` is who had it changed through this registry. Raises RegistryUnavailable, NotOwner.
+        `by` is who had it changed through this registry, or has `deleted` the agent of that name. Raises RegistryUnavailable, NotOwner.
         """
         for _ in range(_TRIES):
             since = await self._copy.last_change()
             held = await self._nacos.agents.all_versions(self.namespace, called)
             names = {one.card.checked.card.name for one in held}
-            done = True
-            for name in sorted(names | self._names[called]):
+            done, kept = True, set[str]()
+            for name in sorted(names | self._names.get(called, set()) | ({deleted} - {""})):
+                agent = Agent(self.namespace, name)
                 mine = [one for one in held if one.card.checked.card.name == name]
-                done = await self._bring_one(Agent(self.namespace, name), mine, since, by) and done
+                self._read(agent, [one.version for one in mine])
+                if mine or deleted or await self._missing.is_gone(agent):
+                    who = by if mine or deleted else None
+                    done = await self._bring_one(agent, mine, since, who) and done
+                    self._missing.settled(agent)
+                else:
+                    await self._bring_living(agent, since)
+                    kept.add(name)
             if done:
-                self._names[called] = names
-                return
+                self._names.pop(called, None)
+                if names | kept:
+                    self._names[called] = names | kept
+                return not kept
         raise RegistryBusy(f"{called} changes too often to be brought over; it is tried again")
 
     async def _bring_one(self, agent: Agent, held: list[HeldVersion], since: int, by: Actor | None) -> bool:
         originals = []
         for one in held:
-            key = Key(*agent, one.version)
-            card = self._judge(key, one)
-            alive = {
-                instance.id: (instance, interfaces_of(each.metadata))
-                for each in await self._living.endpoints(agent, one.version)
-                if each.healthy
-                for instance in (instance_of(each),)
-            }
-            checked = one.card.checked
-            originals.append(Original(one.version, card, checked.digest, one.latest, tuple(alive.values())))
+            card, alive = self._judge(Key(*agent, one.version), one), await self._alive(agent, one.version)
+            originals.append(Original(one.version, card, one.card.checked.digest, one.latest, alive))
         self._living.keep(agent, [one.version for one in held])
         if not held:
             self.faulty = {key for key in self.faulty if key.agent != agent}
         rollout = await self._nacos.rollouts.get(agent)
         return await self._copy.mirror(agent, originals, rollout, since=since, by=by)
+
+    async def _bring_living(self, agent: Agent, since: int) -> None:
+        """Of an agent that is kept although Nacos has it no more: which instances live is as Nacos says all the same."""
+        kept = await self._copy.versions(agent)
+        originals = [
+            Original(one.version, one.card, one.digest, one.latest, await self._alive(agent, one.version))
+            for one in kept
+        ]
+        if originals and not any(one.source for one in kept):
+            await self._copy.mirror(agent, originals, await self._copy.rollout(agent), since=since)
+
+    async def _alive(self, agent: Agent, version: str) -> tuple[tuple[Instance, bytes], ...]:
+        """The live instances of a version, and the interfaces that each announced."""
+        endpoints = await self._living.endpoints(agent, version)
+        found = {instance_of(one).id: one for one in endpoints if one.healthy}
+        return tuple((instance_of(one), interfaces_of(one.metadata)) for one in found.values())
+
+    async def _known(self) -> set[Agent]:
+        return {agent for agent in await self._copy.agents() if agent.namespace == self.namespace}
+
+    async def _listed(self) -> set[Agent]:
+        listed = {called for called, _ in (await self._nacos.agents.listed(self.namespace)).values()}
+        return {agent for agent in await self._known() if nacos_name(agent.name) in listed}
 
     async def _work(self, called: str) -> None:
         try:
@@ -123,9 +180,12 @@ class Following:
                 self.why = str(self._nacos.connection.problem)
                 await asyncio.sleep(_PAUSES[0])
             async with self._gate, self.lock(called):
-                await self.bring(called)
-            self._failures.pop(called, None)
+                done = await self.bring(called)
             self.why = ""
+            if done:
+                self._failures.pop(called, None)
+            else:
+                await self._again(called)
         except ParleyError as error:
             self.why = str(error)
             await self._again(called)
@@ -149,9 +209,8 @@ class Following:
         """Look at what the copy has of before, once all that there is was told."""
         while True:
             try:
-                for agent in await self._copy.agents():
-                    if agent.namespace == self.namespace:
-                        self._names[nacos_name(agent.name)].add(agent.name)
+                for agent in await self._known():
+                    self._names[nacos_name(agent.name)].add(agent.name)
                 break
             except ParleyError as error:
                 self.why = str(error)

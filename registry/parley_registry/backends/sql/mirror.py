@@ -41,7 +41,7 @@ class SqlMirror(SqlRecord):
         await self.database.write(lambda db: mirroring.admit(db, agent, actor))
 
     async def agents(self) -> list[Agent]:
-        """All that are copies."""
+        """All that are copies; not names that only have an owner."""
 
         def read(db: Connection) -> list[Agent]:
             return [Agent(row.namespace, row.name) for row in db.execute(sql.AGENT_NAMES)]

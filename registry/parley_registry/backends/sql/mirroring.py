@@ -69,8 +69,9 @@ def mirror(
     if originals and known is not None and known.latest != latest:
         db.do(sql.SET_LATEST, **values_of(agent), version=latest, now=db.now)
         db.do(sql.TOUCH, **values_of(agent), version=latest, now=db.now)
-        db.log("latest", agent, latest)
-        if found:
+        if known.latest:
+            db.log("latest", agent, latest)
+        if known.latest and found:
             db.audit(NOBODY, "latest", agent, latest, before=known.latest, after=latest, detail=_FOUND)
     for version in sorted(kept - {one.version for one in originals}):
         db.do(sql.DROP_ENTRY, **values_of(agent), version=version)
@@ -79,7 +80,10 @@ def mirror(
             db.audit(NOBODY, "delete", agent, version, detail=_FOUND)
     if not originals and known is not None:
         drop_rollout(db, agent)
-        db.do(sql.DROP_AGENT, **values_of(agent))
+        if found and known.owner:  # whose name it is does not depend on what Nacos loses
+            db.do(sql.SET_LATEST, **values_of(agent), version="", now=db.now)
+        else:
+            db.do(sql.DROP_AGENT, **values_of(agent))
     elif originals:
         if known is not None and by is not None:
             take(db, agent, known.owner, by)

@@ -27,7 +27,9 @@ def publish(
     agent = db.one(sql.AGENT, **values_of(key.agent))
     if agent is not None:
         take(db, key.agent, agent.owner, actor)
-        if agent.source != source:
+        if not agent.latest:
+            db.do(sql.SET_SOURCE, **values_of(key.agent), source=source)
+        elif agent.source != source:
             raise _owned_elsewhere(key.name, agent.source)
     known = entry(db.connection, key)
     who = source or (instance.id if instance else "")
@@ -49,7 +51,7 @@ def publish(
             db.do(sql.SET_LATEST, **values_of(key), now=db.now)
         db.do(sql.ADD_ENTRY, **values_of(key), card=checked.json, digest=checked.digest, now=db.now)
         db.log("published", key.agent, key.version)
-        if newest and agent is not None:
+        if newest and agent is not None and agent.latest:
             db.log("latest", key.agent, key.version)
         db.audit(actor, "publish", key.agent, key.version, after=checked.digest, detail=who)
     else:

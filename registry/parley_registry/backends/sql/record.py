@@ -157,6 +157,11 @@ class SqlRecord:
         )
 
     # -- owners and the audit trail
+    async def owner(self, agent: Agent) -> str | None:
+        """See `Record.owner`."""
+        row = await self._database.glance(lambda db: db.execute(sql.AGENT, values_of(agent)).fetchone())
+        return None if row is None else str(row.owner)
+
     async def set_owner(self, agent: Agent, owner: str, *, actor: Actor = NOBODY) -> bool:
         """See `Record.set_owner`."""
         return await self._database.write(lambda db: owners.set_owner(db, agent, owner, actor))

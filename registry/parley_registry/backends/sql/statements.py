@@ -26,7 +26,7 @@ TELL = text("SELECT pg_notify(:channel, '')")
 PATIENT = text("SELECT set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
 IN_NO_HURRY = text("SET LOCAL synchronous_commit = off")
 
-# -- agents and entries
+# -- agents and entries. An agent without a latest version has none at all: its name is still its owner's.
 AGENT = text("SELECT latest, source, owner FROM agents WHERE namespace = :namespace AND name = :name")
 ADD_AGENT = text("""
     INSERT INTO agents (namespace, name, latest, source, owner, next_look, touched)
@@ -157,7 +157,9 @@ CHANGED_SINCE = text(
     "SELECT 1 FROM changes WHERE seq > :since AND namespace = :namespace AND name = :name LIMIT 1"
 )
 SET_SOURCE = text("UPDATE agents SET source = :source WHERE namespace = :namespace AND name = :name")
-AGENT_NAMES = text("SELECT namespace, name FROM agents WHERE source = '' ORDER BY namespace, name")
+AGENT_NAMES = text("""
+    SELECT namespace, name FROM agents WHERE source = '' AND latest <> '' ORDER BY namespace, name
+""")
 CLAIMED = _of(
     """
     SELECT owner FROM claims
