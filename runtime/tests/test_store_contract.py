@@ -165,6 +165,72 @@ async def test_ending_a_task_drops_the_messages_behind_and_refuses_new_ones(
         await stores[1].accept(message(follow_up=True, message_id="m3"))
 
 
+async def test_follow_ups_sent_at_once_are_run_in_the_order_sent_and_each_task_has_its_own(
+    stores: tuple[Store, Store],
+) -> None:
+    tasks = ("a", "b", "c")
+    for task in tasks:
+        await stores[0].accept(message(task))
+    sent = [(task, f"{task}-{n}") for n in range(5) for task in tasks]
+    accepted = await asyncio.gather(
+        *(stores[0].accept(message(t, follow_up=True, message_id=m, request=m.encode())) for t, m in sent)
+    )
+    assert [(a.task_id, a.number) for a in accepted] == [(t, n + 2) for n in range(5) for t in tasks]
+    ran = []
+    while found := await take(stores[1], "w1"):
+        ran += [(work.task_id, work.request) for work in found]
+        for work in found:
+            await stores[1].finish(work.task_id, work.epoch, work.number)
+    for task in tasks:
+        expected = [b"r", *(f"{task}-{n}".encode() for n in range(5))]
+        assert [request for t, request in ran if t == task] == expected
+
+
+async def test_among_follow_ups_sent_at_once_each_has_its_own_answer(stores: tuple[Store, Store]) -> None:
+    for task in ("a", "ended"):
+        await stores[0].accept(message(task))
+    for work in await take(stores[0]):
+        if work.task_id == "ended":
+            await stores[0].append(append(work, 1, COMPLETED, ends=True))
+    first = await stores[0].accept(message("a", follow_up=True, message_id="known"))
+    answers = await asyncio.gather(
+        *(
+            stores[0].accept(message(task, follow_up=True, **changes))
+            for task, changes in (
+                ("a", {"message_id": "new"}),
+                ("ended", {"message_id": "late"}),
+                ("nowhere", {"message_id": "lost"}),
+                ("a", {"message_id": "known"}),
+                ("a", {"message_id": "m-a", "digest": b"other"}),
+                ("a", {"message_id": "astray", "context_id": "elsewhere"}),
+                ("a", {"message_id": "last"}),
+            )
+        ),
+        return_exceptions=True,
+    )
+    new, late, lost, known, reused, astray, last = answers
+    assert (known.duplicate, known.number) == (True, first.number)  # type: ignore[union-attr]
+    assert first.number < new.number < last.number  # type: ignore[union-attr]
+    refusals = [type(answer) for answer in (late, lost, reused, astray)]
+    assert refusals == [TaskEnded, UnknownTask, MessageIdReused, ContextMismatch]
+
+
+async def test_a_message_sent_at_once_to_two_tasks_in_two_processes_is_one_message(
+    stores: tuple[Store, Store],
+) -> None:
+    for task in ("a", "b"):
+        await stores[0].accept(message(task))
+    made = await asyncio.gather(
+        *(
+            stores[n % 2].accept(message("ab"[n % 2], follow_up=True, message_id=f"m{n // 2}"))
+            for n in range(16)
+        )
+    )
+    for n in range(0, 16, 2):
+        assert made[n].task_id == made[n + 1].task_id
+        assert sorted((made[n].duplicate, made[n + 1].duplicate)) == [False, True]
+
+
 async def test_a_cancel_overtakes_messages_and_reaches_the_running_worker(
     stores: tuple[Store, Store],
 ) -> None:

@@ -1,29 +1,20 @@
-"""Accepting messages: new tasks many at once in one statement, follow-ups under the lock of their tasks."""
+"""Accepting messages, many at once: new tasks in one statement, follow-ups in one transaction under the lock of their tasks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from a2a.types import a2a_pb2 as pb
-
-from parley_runtime.store import (
-    ENDED,
-    MOST_PUSH_CONFIGS,
-    Accepted,
-    ContextMismatch,
-    Limits,
-    MessageIdReused,
-    NewMessage,
-    Overloaded,
-    StoreError,
-    TaskEnded,
-    TooManyConfigs,
-    UnknownTask,
-    Work,
-)
+from parley_runtime.store import Accepted, Limits, NewMessage, Work
 from parley_runtime.stores.postgres import statements as sql
-
-Outcome = Accepted | StoreError | None
+from parley_runtime.stores.postgres.following import (
+    Outcome,
+    add_push,
+    cost,
+    find_messages,
+    follow_ups,
+    full,
+    repeated,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +53,8 @@ class Accepting:
         return outcomes
 
     async def follow_ups(self, c: Any, requests: Sequence[Request], unsure: bool) -> Sequence[Outcome]:
-        """Accept messages to tasks that are there, each under its task's lock; None as for `new`."""
-        limits = self._limits()
-        return [await self._follow_up(c, request.message, limits) for request in requests]
+        """Accept messages to tasks that are there, those of a task in order; None as for `new`."""
+        return await follow_ups(c, [request.message for request in requests], self._limits())
 
     async def _new(self, c: Any, requests: Sequence[Request], limits: Limits) -> list[Outcome]:
         # With a quota, work is begun by `take` alone, which keeps the account.
@@ -77,69 +67,26 @@ class Accepting:
         statement = sql.ACCEPT[named, shown]
         found = await c.fetch(statement, *map(list, zip(*rows, strict=True)), taking, limits.backlog)
         made = {row["n"]: row for row in found}
+        if len(made) < len(requests):
+            others = await self._not_made(
+                c, {n: r for n, r in enumerate(requests, 1) if n not in made}, limits
+            )
         return [
-            _accepted(made[n], request.message) if n in made else await _not_made(c, request.message, limits)
+            _accepted(made[n], request.message) if n in made else others[n]
             for n, request in enumerate(requests, 1)
         ]
 
-    async def _follow_up(self, c: Any, m: NewMessage, limits: Limits) -> Outcome:
-        async with c.transaction():
-            head = await c.fetchrow(sql.LOCK, [m.task_id])
-            known = await c.fetchrow(sql.FIND_MESSAGE, m.owner, m.message_id)
-            if known is not None:
-                return _repeated(known, m)
-            if head is None or head["owner"] != m.owner:
-                return UnknownTask(f"there is no task {m.task_id!r}")
-            if m.context_id and m.context_id != head["context_id"]:
-                return ContextMismatch(f"task {m.task_id!r} belongs to another context than {m.context_id!r}")
-            if head["state"] in ENDED:
-                return TaskEnded(
-                    f"task {m.task_id!r} has ended and takes no more messages; start a new task in its context"
-                )
-            _, last, _, behind = await c.fetchrow(sql.NUMBERS, m.task_id)
-            # Tasks are what the depth counts; a task's own queue is not to be a way around the bound.
-            if limits.backlog and behind + await c.fetchval(sql.WAITING) >= limits.backlog:
-                return full(limits)
-            if m.push and (refused := await _add_push(c, m)):
-                return refused
-            number = max(last, 0) + 1
-            row = (
-                m.task_id,
-                number,
-                "message",
-                head["version"],
-                m.owner,
-                m.message_id,
-                m.digest,
-                head["generation"],
-            )
-            share = (m.priority, m.tenant, cost(m, limits), m.request, m.traceparent, m.expires_in)
-            if await c.fetchval(sql.ADD_WORK, *row, *share) is None:
-                return None  # the same message, at the same moment, for another task
-            await c.fetch(sql.SETTLE, [m.task_id])
-            version = head["version"]
-            return Accepted(m.task_id, head["context_id"], head["generation"], number, False, version=version)
-
-
-async def _not_made(c: Any, m: NewMessage, limits: Limits) -> Outcome:
-    known = await c.fetchrow(sql.FIND_MESSAGE, m.owner, m.message_id)
-    if known is not None:
-        return _repeated(known, m)
-    if limits.backlog and await c.fetchval(sql.WAITING) >= limits.backlog:
-        return full(limits)
-    return None
-
-
-def cost(m: NewMessage, limits: Limits) -> float:
-    """How far a message moves its tenant back: the less, the more weight the tenant has."""
-    return 1.0 / max(limits.weights.get(m.tenant, 1.0), 1e-6)
-
-
-def full(limits: Limits) -> Overloaded:
-    """What a message is told that finds the backlog full."""
-    return Overloaded(
-        f"the agent's backlog is full ({limits.backlog} messages wait); send the same message again later"
-    )
+    async def _not_made(
+        self, c: Any, requests: Mapping[int, Request], limits: Limits
+    ) -> Mapping[int, Outcome]:
+        messages = [r.message for r in requests.values()]
+        known = await find_messages(c, messages)
+        is_full = limits.backlog and await c.fetchval(sql.WAITING) >= limits.backlog
+        otherwise = full(limits) if is_full else None
+        return {
+            n: repeated(known[at], m) if at in known else otherwise
+            for at, (n, m) in enumerate(zip(requests, messages, strict=True), 1)
+        }
 
 
 def _in_time(m: NewMessage) -> bool:
@@ -169,14 +116,6 @@ def _row(m: NewMessage, limits: Limits) -> tuple[Any, ...]:
     )
 
 
-def _repeated(row: Any, m: NewMessage) -> Outcome:
-    if row["digest"] != m.digest:
-        return MessageIdReused(
-            f"messageId {m.message_id!r} was already used for another message; use a new one"
-        )
-    return Accepted(row["task_id"], row["context_id"], row["generation"], row["number"], True)
-
-
 def _accepted(row: Any, m: NewMessage) -> Accepted:
     ids = (row["task_id"], row["context_id"])
     work = None
@@ -187,16 +126,6 @@ def _accepted(row: Any, m: NewMessage) -> Accepted:
 
 
 async def _first_push(c: Any, m: NewMessage) -> None:
-    await _add_push(c, m)
+    await add_push(c, m)
     if m.first is not None:
         await c.execute(sql.PUSH_FIRST, m.task_id, m.first.body, m.traceparent)
-
-
-async def _add_push(c: Any, m: NewMessage) -> StoreError | None:
-    config = pb.TaskPushNotificationConfig.FromString(m.push)
-    others = await c.fetchval(sql.OTHER_CONFIGS, m.task_id, config.id)
-    if others >= MOST_PUSH_CONFIGS:
-        return TooManyConfigs(f"the task already has {others} push configurations; delete one first")
-    await c.execute(sql.ADD_PUSH, m.task_id, config.id, m.owner, config.url, m.push)
-    await c.execute(sql.SET_PUSH, m.task_id)
-    return None

@@ -5,6 +5,7 @@ from typing import Any
 
 from parley_runtime.store import ENDED, Limits, Taken, TaskEnded, UnknownTask, Work
 from parley_runtime.stores.postgres import statements as sql
+from parley_runtime.stores.postgres.following import add_work
 
 
 async def take(c: Any, worker: str, version: str, limit: int, limits: Limits) -> tuple[Taken, float]:
@@ -71,12 +72,13 @@ async def request_cancel(c: Any, task_id: str, owner: str, request: bytes, trace
         raise UnknownTask(f"there is no task {task_id!r}")
     if head["state"] in ENDED:
         raise TaskEnded("the task has already ended")
-    first, _, pending, _ = await c.fetchrow(sql.NUMBERS, task_id)
-    if pending:
+    [work] = await c.fetch(sql.NUMBERS, [task_id])
+    if work["cancelling"]:
         return False
     await c.execute(sql.SET_REFUSAL, task_id, "")
-    row = (task_id, min(first, 0) - 1, "cancel", head["version"], owner, "", b"", head["generation"])
-    await c.fetch(sql.ADD_WORK, *row, 0, "", 0.0, request, traceparent, None)
+    number = min(work["first"], 0) - 1
+    row = (task_id, number, "cancel", head["version"], owner, "", b"", head["generation"])
+    await add_work(c, [(*row, 0, "", 0.0, request, traceparent, None)])
     await c.fetch(sql.SETTLE, [task_id])
     return True
 

@@ -198,25 +198,32 @@ UPDATE work SET state = 0, worker = '', attempt = attempt - $2::int, started = C
   expires = CASE WHEN $2::int = 0 THEN NULL ELSE expires END
  WHERE task_id = ANY($1::text[]) AND state = 1
 """
-# A follow-up's place among its tenant's and everybody's (see ACCEPT).
+# Entries for tasks that are there, each with its place among its tenant's and everybody's (as in ACCEPT). $1 … $14 are columns.
 ADD_WORK = """
+WITH i AS (
+ SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::int[],
+  $9::smallint[], $10::text[], $11::float8[], $12::bytea[], $13::text[], $14::float8[]) WITH ORDINALITY
+  AS u(task_id, number, kind, version, owner, message_id, digest, generation, priority, tenant, cost, request, traceparent,
+   expires_in, n))
 INSERT INTO work(task_id, number, kind, version, owner, message_id, digest, generation, priority, tenant, rank, request,
   traceparent, accepted, expires)
- SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, greatest(
-   coalesce((SELECT q.rank FROM queue q WHERE q.worker = '' AND q.version = $4 AND q.priority = $9 ORDER BY q.rank LIMIT 1),
-    (SELECT clock FROM quota)),
-   (SELECT w.rank FROM work w WHERE w.tenant = $10 AND w.priority = $9 ORDER BY w.rank DESC LIMIT 1) + $11::float8),
-  $12, $13, now_s(), now_s() + $14::float8
- ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING number
+ SELECT task_id, number, kind, version, owner, message_id, digest, generation, priority, tenant, greatest(
+   coalesce((SELECT q.rank FROM queue q WHERE q.worker = '' AND q.version = i.version AND q.priority = i.priority
+     ORDER BY q.rank LIMIT 1), (SELECT clock FROM quota)),
+   (SELECT w.rank FROM work w WHERE w.tenant = i.tenant AND w.priority = i.priority ORDER BY w.rank DESC LIMIT 1) + cost)
+   + sum(cost) OVER (PARTITION BY tenant, priority ORDER BY n) - cost,
+  request, traceparent, now_s(), now_s() + expires_in FROM i
+ ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING owner, message_id
 """
 NUMBERS = """
-SELECT coalesce(min(number), 0), coalesce(max(number), 0), coalesce(bool_or(kind = 'cancel' AND state = 0), false),
-  count(*) FILTER (WHERE kind = 'message' AND state = 0)
- FROM work WHERE task_id = $1
+SELECT task_id, min(number) AS first, max(number) AS last, bool_or(kind = 'cancel' AND state = 0) AS cancelling,
+  count(*) FILTER (WHERE kind = 'message' AND state = 0) AS behind
+ FROM work WHERE task_id = ANY($1::text[]) GROUP BY task_id
 """
-FIND_MESSAGE = """
-SELECT w.digest, w.task_id, w.generation, w.number, t.context_id FROM work w JOIN task t ON t.id = w.task_id
- WHERE w.owner = $1 AND w.message_id = $2 AND w.message_id <> ''
+FIND_MESSAGES = """
+SELECT u.n, w.digest, w.task_id, w.generation, w.number, t.context_id
+ FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u(owner, message_id, n)
+ JOIN work w ON w.owner = u.owner AND w.message_id = u.message_id AND w.message_id <> '' JOIN task t ON t.id = w.task_id
 """
 WAITING = "SELECT coalesce(sum(delta), 0)::bigint FROM depth"
 ADD_PUSH = """

@@ -80,7 +80,7 @@ class PostgresStore:
         self._upkeep: asyncio.Task[None] | None = None
         accept = accepting.Accepting(lambda: self._limits)
         a, caller = self.address, _PATIENCE_CALLER
-        # Follow-ups, each of which takes several round trips, are not to hold up new tasks.
+        # Follow-ups, which take several round trips, are not to hold up new tasks.
         self._follow: Lane[accepting.Request, Accepted] = Lane(
             a, "follow-up", accept.follow_ups, key=lambda r: r.key, patience=caller
         )
