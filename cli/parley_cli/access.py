@@ -10,7 +10,7 @@ import httpx
 from parley_agents.orchestrator.peer import http_client
 from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
-from parley_registry.client import RegistryClient, catalogue
+from parley_registry.client import Registry, RegistryClient, catalogue, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,14 @@ class Access:
             client.auth = self.token
         return client
 
+    def registry(self, address: str) -> AbstractAsyncContextManager[Registry]:
+        """The registry at an address; of a Nacos a catalogue that is registered there and answers, else Nacos itself."""
+        return nearest(address, token=self._shown_to_registry)
+
     def catalogue(self, registry: str) -> AbstractAsyncContextManager[RegistryClient]:
-        """A client of the registry at an address; of a Nacos, of the catalogue that is registered there."""
-        return catalogue(registry, token=Bearer(self.registry_token) if self.registry_token else self.token)
+        """A client of the registry service at an address; of a Nacos, of the catalogue that is registered there."""
+        return catalogue(registry, token=self._shown_to_registry)
+
+    @property
+    def _shown_to_registry(self) -> Bearer | None:
+        return Bearer(self.registry_token) if self.registry_token else self.token

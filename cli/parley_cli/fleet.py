@@ -7,7 +7,7 @@ import httpx
 
 from parley_core.errors import ParleyError, Unavailable
 from parley_registry.client import (
-    RegistryClient,
+    Registry,
     RegistryUnavailable,
     Rollout,
     RolloutConflict,
@@ -25,27 +25,27 @@ class NoFigures(ParleyError):
 
 
 class Fleet:
-    """Calls about the agent `name`. They raise what `RegistryClient` raises."""
+    """Calls about the agent `name`. They raise what `RegistryClient` says."""
 
-    def __init__(self, catalogue: RegistryClient, http: httpx.AsyncClient, name: str) -> None:
+    def __init__(self, registry: Registry, http: httpx.AsyncClient, name: str) -> None:
         self.name = name
-        self._catalogue = catalogue
+        self._registry = registry
         self._http = http
 
     async def versions(self) -> list[str]:
         """All published versions, highest first."""
-        return [entry.version for entry in await self._catalogue.versions(self.name)]
+        return [entry.version for entry in await self._registry.versions(self.name)]
 
     async def table(self) -> Rollout:
         """The rollout table."""
-        return await self._catalogue.rollout(self.name)
+        return await self._registry.rollout(self.name)
 
     async def change(self, step: Callable[[Rollout], Rollout]) -> Rollout:
         """Replace the table by what `step` makes of it, which is called again when somebody else was quicker."""
         for _ in range(_TRIES):
             table = await self.table()
             try:
-                return await self._catalogue.set_rollout(step(table), table.revision)
+                return await self._registry.set_rollout(step(table), table.revision)
             except RolloutConflict:
                 await asyncio.sleep(_AGAIN / _TRIES)
         raise RolloutConflict(f"the rollout table of {self.name} is changed by others all the time")
@@ -65,7 +65,7 @@ class Fleet:
     async def figures(self, since: float) -> Mapping[str, VersionFigures]:
         """How each version did in the last `since` seconds, by any host that answers: they share a store. Raises NoFigures."""
         reasons = []
-        for entry in await self._catalogue.versions(self.name):
+        for entry in await self._registry.versions(self.name):
             for instance in entry.instances:
                 base = instance.url.partition("/a2a/")[0]
                 try:

@@ -27,6 +27,19 @@ Registry = Annotated[
         help="Registry to use. Default: the platform's that runs in this home.",
     ),
 ]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        envvar="PARLEY_NAMESPACE",
+        help="Namespace that is meant. Default: that of the registry's address, else public",
+    ),
+]
+AllNamespaces = Annotated[
+    bool,
+    typer.Option("--all-namespaces", "-A", envvar="PARLEY_ALL_NAMESPACES", help="Those of all namespaces."),
+]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
@@ -43,22 +56,23 @@ class Misuse(ParleyError):
     misuse = True
 
 
-def registry_url(given: str) -> str:
-    """The same when it is the address of a registry, or ""; else raises Misuse."""
+def registry_url(given: str, namespace: str = "") -> str:
+    """The same when it is the address of a registry, of the namespace if one is given, or ""; else raises Misuse."""
     if given:
-        from parley_registry.client import require_registry
+        from parley_registry.client import in_namespace
 
         try:
-            require_registry(given)
+            return in_namespace(given, namespace)
         except ConfigurationError as error:
             raise Misuse(str(error)) from error
     return given
 
 
-def registry_of(home: Home, given: str) -> str:
-    """The registry's URL: as given, else the running platform's. Raises NotRunning, Misuse for what is no URL."""
+def registry_of(home: Home, given: str, namespace: str = "") -> str:
+    """The registry's URL: as given, else the running platform's; of the namespace, if one is given. Raises NotRunning,
+    Misuse for what is no URL."""
     if given:
-        return registry_url(given)
+        return registry_url(given, namespace)
     from parley_cli.local import NotRunning
     from parley_cli.platform import running
 
@@ -67,7 +81,14 @@ def registry_of(home: Home, given: str) -> str:
         raise NotRunning(
             f"no platform runs in {home.root}: start one with `parley up`, or give --registry URL"
         )
-    return platform.registry
+    return registry_url(platform.registry, namespace)
+
+
+def chosen_namespace(here: str, namespace: str, everywhere: bool) -> str:
+    """The namespace `here` that is meant, or "" for all of them. Raises Misuse when one is given and all are asked for."""
+    if everywhere and namespace:
+        raise Misuse("--namespace and --all-namespaces contradict each other: leave one out")
+    return "" if everywhere else here
 
 
 MORE = {"allow_extra_args": True}

@@ -52,10 +52,12 @@ async def find(agent: str, registry: str, access: Access, http: httpx.AsyncClien
             f"there is no registry to look {agent!r} up in: `parley up` starts one, or give a URL"
         )
     name, _, version = agent.partition("@")
-    async with access.catalogue(registry) as catalogue:
-        entry = await catalogue.get(name, version or None)
+    async with access.registry(registry) as found:
+        entry = await found.get(name, version or None)
     if entry.health == "down":
-        raise NoSuchAgent(f"{agent} is registered but down; see `parley agents show {name}`")
+        raise NoSuchAgent(
+            f"{agent} is registered but none of its instances is up; see `parley agents show {name}`"
+        )
     return Remote(entry.card, http)
 
 

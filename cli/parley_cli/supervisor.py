@@ -158,7 +158,7 @@ class Supervisor:
                 stderr=output,
                 cwd=self._home.root,
                 env={
-                    **os.environ,
+                    **{name: value for name, value in os.environ.items() if name != "PARLEY_NAMESPACE"},
                     **blobserver.environment(self._home, self._platform.blobs),
                     **signing.environment(self._home),
                     "PARLEY_HOME": str(self._home.root),

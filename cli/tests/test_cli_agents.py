@@ -54,6 +54,59 @@ def test_an_agent_that_does_not_publish_itself_is_registered_by_its_url(folder: 
         assert parley(folder, "send", "approval", "hm", "--registry", catalogue).returncode == 1  # it asks
 
 
+def test_an_empty_registry_is_said_to_be_empty_and_how_to_fill_it(folder: Path, catalogue: str) -> None:
+    there = ("--registry", catalogue, "--namespace", "empty")
+    for words in (("list",), ("search", "greeting")):
+        done = parley(folder, "agents", *words, *there)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "the namespace empty of the registry has no agents: `parley host" in done.stderr
+    assert "no prompts yet" in parley(folder, "prompts", "list", *there).stderr
+    assert "no MCP servers yet" in parley(folder, "mcp", "list", *there).stderr
+
+
+def test_a_namespace_is_chosen_by_an_option_the_environment_or_the_address(
+    folder: Path, catalogue: str
+) -> None:
+    team = f"{catalogue}?namespace=team-a"
+    with hosted("hello:Hello", EXAMPLES / "hello", folder, "--registry", team):
+        there = ("--registry", catalogue)
+        for words in (("--namespace", "team-a", *there), ("-n", "team-a", *there), ("--registry", team)):
+            shown = parley(folder, "agents", "show", "hello", *words)
+            assert shown.stdout.startswith("team-a/hello 1.0.0  up  latest"), shown.stderr
+        assert parley(folder, "agents", "show", "hello", *there, PARLEY_NAMESPACE="team-a").returncode == 0
+        assert parley(folder, "agents", "show", "hello", "-n", "team-b", "--registry", team).returncode == 2
+        answer = parley(folder, "send", "hello", "Ada", "-n", "team-a", *there)
+        assert answer.stdout == "Hello, Ada!\n"
+        everywhere = parley(folder, "agents", "list", "--all-namespaces", "--json", *there)
+        assert "team-a" in [json.loads(line)["namespace"] for line in everywhere.stdout.splitlines()]
+        both = parley(folder, "agents", "list", "-A", "-n", "team-a", *there)
+        assert (both.returncode, "leave one out" in both.stderr) == (2, True)
+
+
+def test_the_list_marks_the_latest_and_the_history_fits_a_terminal(folder: Path, catalogue: str) -> None:
+    there = ("--registry", catalogue, "--namespace", "told")
+    with hosted("hello:Hello", EXAMPLES / "hello", folder, *there):
+        pass
+    _, row = parley(folder, "agents", "list", *there).stdout.splitlines()
+    assert row.split()[:4] == ["told/hello", "1.0.0", "latest", "down"]
+    parley(folder, "agents", "transfer", "hello", "https://login.example.com/realms/engineering|ann", *there)
+    history = parley(folder, "agents", "history", "hello", *there).stdout.splitlines()
+    assert [line.split()[2] for line in history[::2]] == ["owner", "publish"]
+    assert "→ https://login.example.com" in history[0] or "https://login.example.com" in history[0]
+    assert max(map(len, history)) <= 120
+
+
+def test_an_agent_that_runs_is_deleted_only_by_force(folder: Path, catalogue: str) -> None:
+    there = ("--registry", catalogue, "--namespace", "busy")
+    with hosted("hello:Hello", EXAMPLES / "hello", folder, *there) as url:
+        for words in (("hello",), ("hello", "--all-versions")):
+            refused = parley(folder, "agents", "delete", *words, *there)
+            assert refused.returncode == 1
+            assert f"hello runs (1.0.0 at {url}" in refused.stderr
+        done = parley(folder, "agents", "delete", "hello", "--force", *there)
+        assert (done.returncode, done.stdout) == (0, "deleted: hello 1.0.0\n")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

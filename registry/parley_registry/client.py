@@ -15,10 +15,17 @@ from parley_core.bearer import Bearer, bearer
 from parley_core.cardsignature import Signature
 from parley_registry.audit import Audited
 from parley_registry.calls import Calls
-from parley_registry.connecting import catalogue, connect, require_registry
+from parley_registry.connecting import (
+    catalogue,
+    connect,
+    in_namespace,
+    nearest,
+    require_registry,
+)
 from parley_registry.criteria import Criteria, parameters
 from parley_registry.entry import PUBLIC, Change, Entry, Hit, Instance, Page
 from parley_registry.errors import (
+    AddressRefused,
     BadRequest,
     CardRejected,
     CardUnreachable,
@@ -56,6 +63,7 @@ from parley_registry.rollouts.http import HttpRollouts
 
 __all__ = [
     "SAMPLE",
+    "AddressRefused",
     "AgentVersion",
     "Analysis",
     "Audited",
@@ -110,7 +118,9 @@ __all__ = [
     "default_prompt",
     "figures_from",
     "figures_json",
+    "in_namespace",
     "level_of_look",
+    "nearest",
     "quantile",
     "require_registry",
     "rollout_from",
@@ -148,6 +158,10 @@ class RegistryClient:
     async def aclose(self) -> None:
         """Let go of the connections; watches end."""
         await self._calls.aclose()
+
+    async def require(self) -> None:
+        """Come back when the service answers. Raises RegistryUnavailable when it does not."""
+        await self._calls.call("GET", "/healthz")
 
     async def publish(self, card: AgentCard, *, instance: Instance | None = None) -> Entry:
         """Publish `card` as version `card.version` of agent `card.name`, and announce a running instance of it.

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
@@ -54,6 +54,39 @@ async def catalogue(url: str, *, token: str | Bearer | None = None) -> "AsyncIte
             yield client
 
 
+@asynccontextmanager
+async def nearest(url: str, *, token: str | Bearer | None = None) -> AsyncIterator[Registry]:
+    """The registry at an address as for `connect`; of a Nacos, a catalogue that is registered there and answers, if there is one.
+
+    Raises ConfigurationError, RegistryUnavailable, NotAllowed.
+    """
+    if _is_nacos(url):
+        from parley_registry.nacos.address import NacosAddress
+        from parley_registry.nacos.registry import NacosRegistry
+
+        async with NacosRegistry(NacosAddress.parse(url), token=token) as nacos:
+            yield await nacos.nearest()
+    else:
+        async with catalogue(url, token=token) as client:
+            yield client
+
+
+def in_namespace(url: str, namespace: str) -> str:
+    """The address of the same registry that means another of its namespaces; of the same one for "". Raises ConfigurationError."""
+    require_registry(url)
+    if not namespace:
+        return url
+    if not re.fullmatch(NAMESPACE, namespace):
+        raise _no_namespace(namespace)
+    parts = urlsplit(url)
+    changed = (
+        parts._replace(path=f"/{namespace}")
+        if _is_nacos(url)
+        else parts._replace(query=urlencode({"namespace": namespace}))
+    )
+    return urlunsplit(changed)
+
+
 def require_registry(url: str) -> None:
     """Raise the ConfigurationError that `connect` would raise."""
     if _is_nacos(url):
@@ -83,10 +116,14 @@ def _service(url: str) -> tuple[str, str]:
         )
     namespace = asked.get("namespace", [PUBLIC])[-1]
     if not re.match(NAMESPACE, namespace):
-        raise ConfigurationError(
-            f"{namespace[:80]!r} is not a namespace; it is of letters, digits, '.', '_' and '-'"
-        )
+        raise _no_namespace(namespace)
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), namespace
+
+
+def _no_namespace(given: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{given[:80]!r} is not a namespace; it is of letters, digits, '.', '_' and '-'"
+    )
 
 
 def _without_password(url: str) -> str:

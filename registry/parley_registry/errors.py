@@ -64,6 +64,10 @@ class NotAllowed(RegistryError):
     status = 401
 
 
+class AddressRefused(NotAllowed):
+    """Nacos does not accept the user and password of its address, or what that user wants to do."""
+
+
 class UnknownAgent(RegistryError):
     """The registry has no such agent, or not in that version."""
 

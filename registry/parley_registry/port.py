@@ -7,6 +7,7 @@ from a2a.types import AgentCard
 
 from parley_registry.criteria import Criteria
 from parley_registry.entry import Change, Entry, Instance, Page
+from parley_registry.mcp.server import McpServers
 from parley_registry.prompts.source import PromptSource
 from parley_registry.rollout import Rollout
 
@@ -18,6 +19,10 @@ class Registry(Protocol):
     @property
     def namespace(self) -> str:
         """The namespace of the agents that calls are about."""
+
+    @property
+    def mcp(self) -> McpServers:
+        """Its MCP servers, in all namespaces."""
 
     @property
     def prompts(self) -> PromptSource:

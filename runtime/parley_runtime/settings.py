@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from semver import Version
 
@@ -65,6 +65,8 @@ class HostSettings(BaseSettings):
     empty: the executor's class."""
     role: Annotated[tuple[Role, ...], NoDecode] = ("front", "worker")
     """What this process does: accept and answer calls (`front`), execute (`worker`), or both."""
+    namespace: str = ""
+    """Namespace of the registry to publish the agent in; empty: the one that the registry's address means."""
     registry: str = Field(default="", repr=False)
     """Registry to publish the agent in: a service (http://host:8420?namespace=team) or Nacos itself
     (nacos://user:password@host:8848/team); empty: none."""
@@ -174,12 +176,12 @@ class HostSettings(BaseSettings):
 
     @field_validator("registry")
     @classmethod
-    def _registry_url(cls, value: str) -> str:
+    def _registry_url(cls, value: str, others: ValidationInfo) -> str:
         if value:
-            from parley_registry.client import require_registry  # with more than settings alone would need
+            from parley_registry.client import in_namespace  # with more than settings alone would need
 
             try:
-                require_registry(value)
+                return in_namespace(value, others.data.get("namespace", ""))
             except ConfigurationError as error:
                 raise ValueError(str(error)) from None
         return value

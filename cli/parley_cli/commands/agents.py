@@ -5,14 +5,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
+from parley_cli.agentview import (
+    entry_json,
+    put_entries,
+    put_page,
+    show_entries,
+    show_entry,
+    show_page,
+    show_trail,
+)
+from parley_cli.options import (
+    AllNamespaces,
+    Json,
+    Misuse,
+    Namespace,
+    Registry,
+    TokenFile,
+    chosen_namespace,
+    complete,
+    registry_of,
+)
+from parley_core.errors import ParleyError
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from parley_registry import client
     from parley_registry.client import Audited, Entry, RegistryClient
 
+    There = AbstractAsyncContextManager[client.Registry]
     Catalogue = AbstractAsyncContextManager[RegistryClient]
+
+
+class NotDeleted(ParleyError):
+    """What was to be deleted is in use."""
+
 
 app = typer.Typer(no_args_is_help=True, help="Find agents in the registry.")
 
@@ -20,13 +47,18 @@ Limit = Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help=
 Name = Annotated[str, typer.Argument(help="The agent's name, or NAME@VERSION.")]
 
 
-_STALE = "this is stale: Nacos, where the registry has it from, cannot be asked now"
-
-
-def _catalogue(context: typer.Context, registry: str, token_file: Path | None) -> "Catalogue":
+def _there(context: typer.Context, registry: str, namespace: str, token_file: Path | None) -> "There":
+    """What the registry itself is asked, and Nacos where that is the registry and has no catalogue."""
     from parley_cli.access import Access
 
-    return Access.given(token_file).catalogue(registry_of(context.obj, registry))
+    return Access.given(token_file).registry(registry_of(context.obj, registry, namespace))
+
+
+def _catalogue(context: typer.Context, registry: str, namespace: str, token_file: Path | None) -> "Catalogue":
+    """What only a registry service knows."""
+    from parley_cli.access import Access
+
+    return Access.given(token_file).catalogue(registry_of(context.obj, registry, namespace))
 
 
 @app.command("list")
@@ -35,10 +67,13 @@ def list_(
     limit: Limit = 100,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
+    everywhere: AllNamespaces = False,
     token_file: TokenFile = None,
 ) -> None:
     """All agents, in their latest version."""
-    complete(_search(_catalogue(context, registry, token_file), {"limit": limit, "latest": True}, as_json))
+    wanted = {"limit": limit, "latest": True, **_where(namespace, everywhere)}
+    complete(_search(_there(context, registry, namespace, token_file), wanted, as_json))
 
 
 def _filter(variable: str, help: str) -> typer.models.OptionInfo:  # noqa: A002
@@ -82,6 +117,8 @@ def search(
     limit: Limit = 20,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
+    everywhere: AllNamespaces = False,
     token_file: TokenFile = None,
 ) -> None:
     """The agents for which all that is given holds, best first, and why. Of an option given several times, one value must."""
@@ -105,28 +142,32 @@ def search(
         "latest": latest,
         "semantic": not words_only,
         "limit": limit,
+        **_where(namespace, everywhere),
     }
-    complete(_search(_catalogue(context, registry, token_file), wanted, as_json))
+    complete(_search(_there(context, registry, namespace, token_file), wanted, as_json))
 
 
-async def _search(at: "Catalogue", wanted: dict[str, Any], as_json: bool) -> None:
-    async with at as catalogue:
-        page = await catalogue.search(**wanted)
-    if as_json:
-        from parley_cli.lines import put_json
+def _where(namespace: str, everywhere: bool) -> dict[str, Any]:
+    """The criterion that a choice of namespaces is."""
+    return {} if chosen_namespace("here", namespace, everywhere) else {"namespace": None}
 
-        for hit in page.entries:
-            put_json({**entry_json(hit.entry), "score": hit.score, "reasons": list(hit.reasons)})
-        return
-    _table([hit.entry for hit in page.entries], [", ".join(hit.reasons) for hit in page.entries])
-    if page.total > len(page.entries):
-        typer.echo(f"{len(page.entries)} of {page.total}; narrow the search or raise --limit", err=True)
-    if not page.entries:
-        typer.echo("no agent fits", err=True)
-    if any(hit.entry.stale for hit in page.entries):
-        typer.echo(_STALE, err=True)
-    for note in page.notes:
-        typer.echo(note, err=True)
+
+async def _search(at: "There", wanted: dict[str, Any], as_json: bool) -> None:
+    async with at as registry:
+        page = await registry.search(**wanted)
+        if not page.entries:
+            everything = {name: value for name, value in wanted.items() if name == "namespace"}
+            some = bool((await registry.search(**everything, limit=1)).entries)
+            typer.echo("no agent fits" if some else _empty(registry.namespace, wanted), err=True)
+    put_page(page) if as_json else show_page(page)
+
+
+def _empty(namespace: str, wanted: dict[str, Any]) -> str:
+    where = "the registry" if "namespace" in wanted else f"the namespace {namespace} of the registry"
+    return (
+        f"{where} has no agents: `parley host … --registry URL` publishes one, `parley agents register URL` registers "
+        "one that runs elsewhere"
+    )
 
 
 @app.command()
@@ -135,35 +176,12 @@ def show(
     name: Name,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """An agent: where it runs, what it can do, its card."""
-    entry = complete(_get(_catalogue(context, registry, token_file), name))
-    if as_json:
-        from parley_cli.lines import put_json
-
-        put_json(entry_json(entry))
-        return
-    from parley_cli.render import clean
-
-    if entry.stale:
-        typer.echo(_STALE, err=True)
-    card = entry.card
-    typer.echo(f"{entry.name} {entry.version}  {entry.health}{'  latest' if entry.latest else ''}")
-    typer.echo(f"  {clean(card.description, 1000)}")
-    for interface in card.supported_interfaces:
-        typer.echo(
-            f"  {interface.protocol_binding:<10} {clean(interface.url)}  (A2A {interface.protocol_version})"
-        )
-    for skill in card.skills:
-        typer.echo(f"  skill {clean(skill.id)}: {clean(skill.description, 1000)}")
-        if skill.input_modes or skill.output_modes:
-            typer.echo(f"    {clean(', '.join(skill.input_modes))} → {clean(', '.join(skill.output_modes))}")
-    typer.echo(f"  signature {_worth(entry)}")
-    if entry.owner:
-        typer.echo(f"  owner {clean(entry.owner)}")
-    for instance in entry.instances:
-        typer.echo(f"  instance {clean(instance.id)} at {clean(instance.url)}")
+    entry = complete(_get(_there(context, registry, namespace, token_file), name))
+    put_entries([entry]) if as_json else show_entry(entry)
 
 
 @app.command()
@@ -172,17 +190,12 @@ def versions(
     name: Name,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """All versions of an agent, highest first."""
-    entries = complete(_versions(_catalogue(context, registry, token_file), name))
-    if as_json:
-        from parley_cli.lines import put_json
-
-        for entry in entries:
-            put_json(entry_json(entry))
-        return
-    _table(entries, ["latest" if entry.latest else "" for entry in entries])
+    entries = complete(_versions(_there(context, registry, namespace, token_file), name))
+    put_entries(entries) if as_json else show_entries(entries, [""] * len(entries))
 
 
 @app.command()
@@ -191,6 +204,7 @@ def register(
     url: Annotated[str, typer.Argument(help="URL of the agent's card, or of its server.")],
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Register an agent that does not publish itself. The registry fetches its card, now and from time to time.
@@ -201,7 +215,9 @@ def register(
 
     if not is_url(url):
         raise Misuse(f"{url!r} is not the URL of an agent; write it like https://agents.example.com/weather")
-    _tell("registered", complete(_register(_catalogue(context, registry, token_file), url)), as_json)
+    _tell(
+        "registered", complete(_register(_catalogue(context, registry, namespace, token_file), url)), as_json
+    )
 
 
 @app.command("set-latest")
@@ -210,13 +226,18 @@ def set_latest(
     name: Annotated[str, typer.Argument(help="NAME@VERSION.")],
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Make a version the latest, for a roll back too. It stays so until a higher release is published."""
     plain, _, version = name.partition("@")
     if not version:
         raise Misuse(f"say which version, as {plain}@VERSION; `parley agents versions {plain}` lists them")
-    _tell("latest", complete(_set_latest(_catalogue(context, registry, token_file), plain, version)), as_json)
+    _tell(
+        "latest",
+        complete(_set_latest(_there(context, registry, namespace, token_file), plain, version)),
+        as_json,
+    )
 
 
 @app.command()
@@ -228,10 +249,11 @@ def transfer(
     ],
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Hand an agent over to another owner. Its owner may, and who has the admin right to its name."""
-    catalogue = _catalogue(context, registry, token_file)
+    catalogue = _catalogue(context, registry, namespace, token_file)
     _tell("handed over", complete(_transfer(catalogue, name, owner)), as_json)
 
 
@@ -247,10 +269,11 @@ def history(
     limit: Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=1000, help="Lines at most.")] = 50,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Who changed what of an agent, newest first."""
-    catalogue = _catalogue(context, registry, token_file)
+    catalogue = _catalogue(context, registry, namespace, token_file)
     wanted = {"name": name, "actor": actor, "action": action, "before": before, "limit": limit}
     lines = complete(_trail(catalogue, wanted))
     if as_json:
@@ -261,7 +284,7 @@ def history(
         for line in lines:
             put_json(asdict(line))
         return
-    _trail_table(lines)
+    show_trail(lines)
     if len(lines) == limit:
         typer.echo(f"there may be more: --before {lines[-1].seq}", err=True)
 
@@ -274,11 +297,15 @@ def delete(
         bool,
         typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", envvar="PARLEY_FORCE", help="An agent that runs, too.")
+    ] = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
-    """Delete a version of an agent from the registry. A host that still runs publishes itself again."""
-    gone = complete(_delete(_catalogue(context, registry, token_file), name, every))
+    """Delete a version of an agent from the registry, or the agent. A host that still runs publishes itself again."""
+    gone = complete(_delete(_there(context, registry, namespace, token_file), name, every, force))
     typer.echo(f"deleted: {', '.join(gone)}")
 
 
@@ -287,7 +314,7 @@ async def _register(at: "Catalogue", url: str) -> "Entry":
         return await catalogue.register_url(url)
 
 
-async def _set_latest(at: "Catalogue", name: str, version: str) -> "Entry":
+async def _set_latest(at: "There", name: str, version: str) -> "Entry":
     async with at as catalogue:
         return await catalogue.set_latest(name, version)
 
@@ -302,20 +329,27 @@ async def _trail(at: "Catalogue", wanted: dict[str, Any]) -> "list[Audited]":
         return await catalogue.trail(**wanted)
 
 
-async def _delete(at: "Catalogue", name: str, every: bool) -> list[str]:
+async def _delete(at: "There", name: str, every: bool, force: bool) -> list[str]:
     plain, _, version = name.partition("@")
-    async with at as catalogue:
-        if not version:
-            there = [entry.version for entry in await catalogue.versions(plain)]
-            if len(there) > 1 and not every:
-                raise Misuse(
-                    f"{plain} has {len(there)} versions ({', '.join(there)}): name one as {plain}@VERSION, "
-                    "or give --all-versions"
-                )
-            await catalogue.delete(plain)
-            return [f"{plain} {one}" for one in there]
-        await catalogue.delete(plain, version)
-        return [f"{plain} {version}"]
+    async with at as registry:
+        if version:
+            await registry.delete(plain, version)
+            return [f"{plain} {version}"]
+        there = await registry.versions(plain)
+        numbers = [entry.version for entry in there]
+        if len(there) > 1 and not every:
+            raise Misuse(
+                f"{plain} has {len(there)} versions ({', '.join(numbers)}): name one as {plain}@VERSION, "
+                "or give --all-versions"
+            )
+        running = [f"{entry.version} at {one.url}" for entry in there for one in entry.instances]
+        if running and not force:
+            raise NotDeleted(
+                f"{plain} runs ({', '.join(running[:5])}{' …' if len(running) > 5 else ''}) and would publish itself again "
+                "within seconds: stop it first, or give --force"
+            )
+        await registry.delete(plain)
+        return [f"{plain} {one}" for one in numbers]
 
 
 def _tell(what: str, entry: "Entry", as_json: bool) -> None:
@@ -327,82 +361,12 @@ def _tell(what: str, entry: "Entry", as_json: bool) -> None:
     typer.echo(f"{what}: {entry.name} {entry.version}  {entry.health}")
 
 
-async def _get(at: "Catalogue", name: str) -> "Entry":
+async def _get(at: "There", name: str) -> "Entry":
     plain, _, version = name.partition("@")
     async with at as catalogue:
         return await catalogue.get(plain, version or None)
 
 
-async def _versions(at: "Catalogue", name: str) -> "list[Entry]":
+async def _versions(at: "There", name: str) -> "list[Entry]":
     async with at as catalogue:
         return await catalogue.versions(name)
-
-
-def entry_json(entry: "Entry") -> dict[str, Any]:
-    """An entry as one JSON object; the card as in the protocol."""
-    from dataclasses import asdict
-
-    from google.protobuf.json_format import MessageToDict
-
-    return {
-        "name": entry.name,
-        "version": entry.version,
-        "latest": entry.latest,
-        "health": entry.health,
-        "external": entry.external,
-        "updated": entry.updated,
-        "signature": asdict(entry.signature),
-        "owner": entry.owner,
-        "instances": [asdict(one) for one in entry.instances],
-        "card": MessageToDict(entry.card),
-    }
-
-
-def _worth(entry: "Entry") -> str:
-    """What the card's signatures are worth, in words."""
-    from parley_cli.render import clean
-
-    found = entry.signature
-    key = clean(found.key_id, 120)
-    return {
-        "verified": f"verified: by {clean(found.signer, 120)}, key {key}",
-        "invalid": f"INVALID: the card is not what key {key} of {clean(found.signer, 120)} signed",
-        "untrusted": f"untrusted: by key {key}, which the registry does not know",
-        "none": "none",
-    }[found.state]
-
-
-def _trail_table(lines: "list[Audited]") -> None:
-    from datetime import datetime
-
-    from rich.table import Table
-    from rich.text import Text
-
-    from parley_cli.render import clean, console
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("when", "who", "from", "what", "agent", "version", "", ""):
-        table.add_column(column)
-    for line in lines:
-        when = datetime.fromtimestamp(line.at).strftime("%Y-%m-%d %H:%M:%S")
-        change = f"{line.before[:40]} → {line.after[:40]}" if line.before or line.after else ""
-        cells = (when, line.actor or "local", line.remote, line.action)
-        about = (f"{line.namespace}/{line.name}", line.version, change, line.detail)
-        table.add_row(*(Text(clean(cell, 120)) for cell in (*cells, *about)))
-    console().print(table)
-
-
-def _table(entries: "list[Entry]", notes: list[str]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from parley_cli.render import clean, console
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("agent", "version", "health", "skills", ""):
-        table.add_column(column)
-    for entry, note in zip(entries, notes, strict=True):
-        skills = ", ".join(skill.id for skill in entry.card.skills)
-        cells = (entry.name, entry.version, entry.health, skills, note)
-        table.add_row(*(Text(clean(cell, 120)) for cell in cells))
-    console().print(table)

@@ -84,6 +84,12 @@ def host(
     registry: Annotated[
         str | None, _option("registry", "Registry to publish the agent in. Default: none", metavar="URL")
     ] = None,
+    namespace: Annotated[
+        str | None,
+        _option(
+            "namespace", "Namespace of the registry to publish it in. Default: its address's, else public"
+        ),
+    ] = None,
     registry_token_file: Annotated[
         Path | None,
         _option("registry_token_file", "File with the bearer token for the registry.", metavar="FILE"),

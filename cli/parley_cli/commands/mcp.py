@@ -6,27 +6,34 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
+from parley_cli.options import (
+    AllNamespaces,
+    Json,
+    Misuse,
+    Namespace,
+    Registry,
+    TokenFile,
+    chosen_namespace,
+    complete,
+    registry_of,
+)
 
 if TYPE_CHECKING:
-    from parley_registry.mcp.http import HttpMcpServers
-    from parley_registry.mcp.server import McpKey, McpServer
+    from parley_registry.mcp.server import McpKey, McpServer, McpServers
 
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="Find MCP servers in the registry.")
 
 Name = Annotated[str, typer.Argument(help="The server's name, or NAME@VERSION.")]
-Namespace = Annotated[str, typer.Option(envvar="PARLEY_NAMESPACE", help="Namespace of the server.")]
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
     text: Annotated[list[str] | None, typer.Argument(help="Words in name, description or tools.")] = None,
-    namespace: Annotated[
-        str, typer.Option(envvar="PARLEY_NAMESPACE", help="Namespace to look in. Default: all")
-    ] = "",
+    namespace: Namespace = "",
+    everywhere: AllNamespaces = False,
     limit: Annotated[
         int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help="How many at most.")
     ] = 100,
@@ -36,31 +43,53 @@ def list_(
 ) -> None:
     """The MCP servers there are, in their latest versions."""
     page = complete(
-        _on(context, registry, token_file, lambda all_: all_.list(namespace, " ".join(text or ()), limit))
+        _on(
+            context,
+            registry,
+            namespace,
+            token_file,
+            lambda all_, here: all_.list(
+                chosen_namespace(here, namespace, everywhere), " ".join(text or ()), limit
+            ),
+        )
     )
     if as_json:
         for one in page.servers:
             _put(one)
         return
-    _table(page.servers)
+    if page.servers:
+        _table(page.servers)
     if page.next:
         typer.echo(f"the first {len(page.servers)}; narrow the search or raise --limit", err=True)
     if not page.servers:
-        typer.echo("no MCP server fits", err=True)
+        typer.echo(
+            "no MCP server fits"
+            if text
+            else "there are no MCP servers yet; `parley mcp register FILE` keeps one",
+            err=True,
+        )
 
 
 @app.command()
 def show(
     context: typer.Context,
     name: Name,
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     as_json: Json = False,
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
     """An MCP server: where it is, how it is spoken to, its tools."""
-    key, version = _key(namespace, name)
-    found = complete(_on(context, registry, token_file, lambda all_: all_.get(key, version or None)))
+    plain, _, version = name.partition("@")
+    found = complete(
+        _on(
+            context,
+            registry,
+            namespace,
+            token_file,
+            lambda all_, here: all_.get(_key(here, plain), version or None),
+        )
+    )
     if as_json:
         _put(found)
         return
@@ -85,9 +114,7 @@ def register(
     file: Annotated[
         Path, typer.Argument(help="A .json file with name, version, protocol, endpoints, tools.")
     ],
-    namespace: Annotated[
-        str, typer.Option(envvar="PARLEY_NAMESPACE", help="Namespace. Default: that of the file, or public")
-    ] = "",
+    namespace: Namespace = "",
     as_json: Json = False,
     registry: Registry = "",
     token_file: TokenFile = None,
@@ -95,8 +122,7 @@ def register(
     """Register a version of an MCP server. A version never changes; the same again is no error."""
     from parley_cli.promptfile import json_in
 
-    told = json_in(file) | ({"namespace": namespace} if namespace else {})
-    done = complete(_register(context, registry, token_file, told))
+    done = complete(_register(context, registry, namespace, token_file, json_in(file)))
     if as_json:
         _put(done.server)
         return
@@ -112,46 +138,58 @@ def delete(
         bool,
         typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
     ] = False,
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
     """Delete a version of an MCP server from the registry, or all of them."""
-    key, version = _key(namespace, name)
+    plain, _, version = name.partition("@")
     if not version and not every:
-        raise Misuse(f"name one version as {key.name}@VERSION, or give --all-versions")
-    complete(_on(context, registry, token_file, lambda all_: all_.delete(key, version or None)))
-    typer.echo(f"deleted: {key.name} {version or 'with all its versions'}")
+        raise Misuse(f"name one version as {plain}@VERSION, or give --all-versions")
+    complete(
+        _on(
+            context,
+            registry,
+            namespace,
+            token_file,
+            lambda all_, here: all_.delete(_key(here, plain), version or None),
+        )
+    )
+    typer.echo(f"deleted: {plain} {version or 'with all its versions'}")
 
 
 async def _on(
     context: typer.Context,
     registry: str,
+    namespace: str,
     token_file: Path | None,
-    work: "Callable[[HttpMcpServers], Awaitable[T]]",
+    work: "Callable[[McpServers, str], Awaitable[T]]",
 ) -> T:
+    """What `work` makes of the registry's MCP servers and the namespace that is meant."""
     from parley_cli.access import Access
 
-    async with Access.given(token_file).catalogue(registry_of(context.obj, registry)) as catalogue:
-        return await work(catalogue.mcp)
+    async with Access.given(token_file).registry(registry_of(context.obj, registry, namespace)) as found:
+        return await work(found.mcp, found.namespace)
 
 
 async def _register(
-    context: typer.Context, registry: str, token_file: Path | None, told: dict[str, Any]
+    context: typer.Context, registry: str, namespace: str, token_file: Path | None, told: dict[str, Any]
 ) -> Any:
     import time
 
     from parley_registry.mcp.check import check_server
 
-    server = check_server(told, now=time.time())
-    return await _on(context, registry, token_file, lambda all_: all_.register(server))
+    async def register(all_: "McpServers", here: str) -> Any:
+        where = namespace or told.get("namespace") or here
+        return await all_.register(check_server(told | {"namespace": where}, now=time.time()))
+
+    return await _on(context, registry, namespace, token_file, register)
 
 
-def _key(namespace: str, name: str) -> "tuple[McpKey, str]":
+def _key(namespace: str, name: str) -> "McpKey":
     from parley_registry.mcp.server import McpKey
 
-    plain, _, version = name.partition("@")
-    return McpKey(namespace, plain), version
+    return McpKey(namespace, name)
 
 
 def _properties(schema: Any) -> list[str]:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
+from parley_cli.options import (
+    AllNamespaces,
+    Json,
+    Misuse,
+    Namespace,
+    Registry,
+    TokenFile,
+    chosen_namespace,
+    complete,
+    registry_of,
+)
 from parley_cli.promptfile import defaults, pair, told_in
 from parley_cli.promptview import put_prompts, put_version, show_prompt, show_prompts, show_version
 
@@ -20,7 +30,6 @@ app = typer.Typer(no_args_is_help=True, help="Keep the prompts of agents in the 
 
 Name = Annotated[str, typer.Argument(help="The prompt's name.")]
 Versioned = Annotated[str, typer.Argument(help="The prompt's name, or NAME@VERSION.")]
-Namespace = Annotated[str, typer.Option(envvar="PARLEY_NAMESPACE", help="Namespace of the prompt.")]
 Label = Annotated[str, typer.Option(envvar="PARLEY_LABEL", help="Label whose version is meant.")]
 Agent = Annotated[
     str, typer.Option(envvar="PARLEY_AGENT", metavar="NAME@VERSION", help="The agent version that asks.")
@@ -32,9 +41,8 @@ Remove = Annotated[bool, typer.Option("--remove", envvar="PARLEY_REMOVE", help="
 def list_(
     context: typer.Context,
     text: Annotated[list[str] | None, typer.Argument(help="Words in name or description.")] = None,
-    namespace: Annotated[
-        str, typer.Option(envvar="PARLEY_NAMESPACE", help="Namespace to look in. Default: all")
-    ] = "",
+    namespace: Namespace = "",
+    everywhere: AllNamespaces = False,
     limit: Annotated[
         int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=200, help="How many at most.")
     ] = 100,
@@ -44,39 +52,59 @@ def list_(
 ) -> None:
     """The prompts there are, and where their labels point."""
     page = complete(
-        _on(context, registry, token_file, lambda all_: all_.list(namespace, " ".join(text or ()), limit))
+        _on(
+            context,
+            registry,
+            namespace,
+            token_file,
+            lambda all_, here: all_.list(
+                chosen_namespace(here, namespace, everywhere), " ".join(text or ()), limit
+            ),
+        )
     )
     if as_json:
         put_prompts(page.prompts)
         return
-    show_prompts(page.prompts)
+    if page.prompts:
+        show_prompts(page.prompts)
     if page.next:
         typer.echo(f"the first {len(page.prompts)}; narrow the search or raise --limit", err=True)
     if not page.prompts:
-        typer.echo("no prompt fits", err=True)
+        typer.echo(
+            "no prompt fits" if text else "there are no prompts yet; `parley prompts push FILE` keeps one",
+            err=True,
+        )
 
 
 @app.command()
 def show(
     context: typer.Context,
     name: Versioned,
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     as_json: Json = False,
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
     """A prompt with its versions, labels and bindings, or the text of one version."""
     plain, _, version = name.partition("@")
-    key = _key(namespace, plain)
     if version:
-        found = complete(_on(context, registry, token_file, lambda all_: all_.version(key, version)))
+        found = complete(
+            _on(
+                context,
+                registry,
+                namespace,
+                token_file,
+                lambda all_, here: all_.version(_key(here, plain), version),
+            )
+        )
         put_version(found) if as_json else show_version(found)
         return
-    prompt = complete(_on(context, registry, token_file, lambda all_: all_.get(key)))
+    prompt = complete(
+        _on(context, registry, namespace, token_file, lambda all_, here: all_.get(_key(here, plain)))
+    )
     if as_json:
         put_prompts([prompt])
         return
-
     show_prompt(prompt)
 
 
@@ -106,18 +134,18 @@ def push(
         str, typer.Option(envvar="PARLEY_DESCRIPTION", help="What this version is about.")
     ] = "",
     author: Annotated[str, typer.Option(envvar="PARLEY_AUTHOR", help="Who wrote it.")] = "",
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     as_json: Json = False,
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
     """Push a new version of a prompt. A version never changes; the same again is no error."""
     given = {"name": name, "version": version, "description": description, "author": author}
-    told = told_in(file) | {key: value for key, value in given.items() if value} | {"namespace": namespace}
+    told = told_in(file) | {key: value for key, value in given.items() if value}
     if default:
         told["variables"] = [*told.get("variables", []), *defaults(default)]
     told["labels"] = [*told.get("labels", []), *(label or ())]
-    done = complete(_push(context, registry, token_file, told))
+    done = complete(_push(context, registry, namespace, token_file, told))
     if as_json:
         put_version(done.version)
         return
@@ -133,20 +161,24 @@ def label_(
     label: Annotated[str, typer.Argument(help="The label, as production.")],
     version: Annotated[str, typer.Argument(help="The version that it points to from now on.")] = "",
     remove: Remove = False,
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     as_json: Json = False,
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
     """Have a label point to a version: agents that ask for it get that version within a second."""
-    key = _key(namespace, name)
     _one_of(version, remove, f"parley prompts label {name} {label}")
     done = complete(
         _on(
             context,
             registry,
+            namespace,
             token_file,
-            lambda all_: all_.unlabel(key, label) if remove else all_.label(key, label, version),
+            lambda all_, here: (
+                all_.unlabel(_key(here, name), label)
+                if remove
+                else all_.label(_key(here, name), label, version)
+            ),
         )
     )
     _tell(done, f"{label} of {name} is {'removed' if remove else version}", as_json)
@@ -161,20 +193,23 @@ def bind(
         str, typer.Argument(help="The version that it gets, whatever label it asks for.")
     ] = "",
     remove: Remove = False,
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     as_json: Json = False,
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
     """Give one version of an agent a version of a prompt of its own: what a canary tries."""
-    key, who = _key(namespace, name), _agent(agent)
+    who = _agent(agent)
     _one_of(version, remove, f"parley prompts bind {name} {agent}")
     done = complete(
         _on(
             context,
             registry,
+            namespace,
             token_file,
-            lambda all_: all_.unbind(key, who) if remove else all_.bind(key, who, version),
+            lambda all_, here: (
+                all_.unbind(_key(here, name), who) if remove else all_.bind(_key(here, name), who, version)
+            ),
         )
     )
     _tell(done, f"{who} gets {'what its label says' if remove else version} of {name}", as_json)
@@ -188,16 +223,23 @@ def delete(
         bool,
         typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
     ] = False,
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
     """Delete a version that no label and no agent version names, or a whole prompt."""
     plain, _, version = name.partition("@")
-    key = _key(namespace, plain)
     if not version and not every:
         raise Misuse(f"name one version as {plain}@VERSION, or give --all-versions")
-    complete(_on(context, registry, token_file, lambda all_: all_.delete(key, version or None)))
+    complete(
+        _on(
+            context,
+            registry,
+            namespace,
+            token_file,
+            lambda all_, here: all_.delete(_key(here, plain), version or None),
+        )
+    )
     typer.echo(f"deleted: {plain} {version or 'with all its versions'}")
 
 
@@ -210,7 +252,7 @@ def render(
     ] = None,
     label: Label = "production",
     agent: Agent = "",
-    namespace: Namespace = "public",
+    namespace: Namespace = "",
     registry: Registry = "",
     token_file: TokenFile = None,
 ) -> None:
@@ -221,8 +263,9 @@ def render(
         _on(
             context,
             registry,
+            namespace,
             token_file,
-            lambda all_: _chosen(all_, _key(namespace, plain), version, label, agent),
+            lambda all_, here: _chosen(all_, _key(here, plain), version, label, agent),
         )
     )
     typer.echo(found.render(given))
@@ -231,22 +274,30 @@ def render(
 async def _on(
     context: typer.Context,
     registry: str,
+    namespace: str,
     token_file: Path | None,
-    work: "Callable[[PromptSource], Awaitable[T]]",
+    work: "Callable[[PromptSource, str], Awaitable[T]]",
 ) -> T:
+    """What `work` makes of the registry's prompts and the namespace that is meant."""
     from parley_cli.access import Access
 
-    async with Access.given(token_file).catalogue(registry_of(context.obj, registry)) as catalogue:
-        return await work(catalogue.prompts)
+    async with Access.given(token_file).registry(registry_of(context.obj, registry, namespace)) as found:
+        return await work(found.prompts, found.namespace)
 
 
-async def _push(context: typer.Context, registry: str, token_file: Path | None, told: dict[str, Any]) -> Any:
+async def _push(
+    context: typer.Context, registry: str, namespace: str, token_file: Path | None, told: dict[str, Any]
+) -> Any:
     import time
 
     from parley_registry.prompts.check import check_prompt
 
-    version, labels = check_prompt(told, now=time.time())
-    return await _on(context, registry, token_file, lambda all_: all_.push(version, labels))
+    async def push(all_: "PromptSource", here: str) -> Any:
+        where = namespace or told.get("namespace") or here
+        version, labels = check_prompt(told | {"namespace": where}, now=time.time())
+        return await all_.push(version, labels)
+
+    return await _on(context, registry, namespace, token_file, push)
 
 
 async def _chosen(

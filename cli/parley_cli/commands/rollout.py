@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from parley_cli import exits
-from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_of
+from parley_cli.options import Json, Misuse, Namespace, Registry, TokenFile, complete, registry_of
 
 if TYPE_CHECKING:
     from parley_cli.fleet import Fleet
@@ -64,11 +64,16 @@ def status(
     tolerance: Tolerance = 0.2,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """The versions, their state and weight, what they have to do and how they did; and what that says of a canary."""
     terms = _terms(rules, level, sample, tolerance)
-    complete(_on(context, registry, token_file, agent, lambda fleet: _show(fleet, since, terms, as_json)))
+    complete(
+        _on(
+            context, registry, namespace, token_file, agent, lambda fleet: _show(fleet, since, terms, as_json)
+        )
+    )
 
 
 @app.command()
@@ -85,6 +90,7 @@ def watch(
     ] = 2.0,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """`status` again and again, until Ctrl-C."""
@@ -97,7 +103,7 @@ def watch(
             await _show(fleet, since, terms, as_json)
             await asyncio.sleep(every)
 
-    complete(_on(context, registry, token_file, agent, again))
+    complete(_on(context, registry, namespace, token_file, agent, again))
 
 
 @app.command("set")
@@ -110,13 +116,16 @@ def set_(
     ],
     drain: Drain = 0.0,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Set the weights by hand. Versions that are not named get no new contexts and drain."""
     from parley_registry.client import shifting
 
     wanted = dict(_weight(one) for one in weights)
-    _change(context, registry, token_file, agent, lambda now: shifting.weighted(now, wanted), drain)
+    _change(
+        context, registry, namespace, token_file, agent, lambda now: shifting.weighted(now, wanted), drain
+    )
 
 
 @app.command()
@@ -144,6 +153,7 @@ def run(
     tolerance: Tolerance = 0.2,
     drain: Drain = 600.0,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Roll a version out, in the foreground: raise its weight step by step, judge it between them, take its weight away at
@@ -166,7 +176,7 @@ def run(
         _say(told_table(await drained(fleet, drain if outcome.done else 0.0, _say)))
         return outcome
 
-    if not complete(_on(context, registry, token_file, agent, all_of_it)).done:
+    if not complete(_on(context, registry, namespace, token_file, agent, all_of_it)).done:
         raise typer.Exit(exits.NOT_DONE)
 
 
@@ -177,12 +187,15 @@ def promote(
     version: Annotated[str, typer.Argument(help="The version. Default: the canary")] = "",
     drain: Drain = 0.0,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Give a version all new contexts now, whatever an analysis says; the one before drains."""
     from parley_registry.client import shifting
 
-    _change(context, registry, token_file, agent, lambda now: shifting.promote(now, version), drain)
+    _change(
+        context, registry, namespace, token_file, agent, lambda now: shifting.promote(now, version), drain
+    )
 
 
 @app.command()
@@ -191,32 +204,41 @@ def abort(
     agent: Agent,
     drain: Drain = 0.0,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Have no new context begin on the canary any more; those that run go on there to their end."""
     from parley_registry.client import shifting
 
-    _change(context, registry, token_file, agent, shifting.abort, drain)
+    _change(context, registry, namespace, token_file, agent, shifting.abort, drain)
 
 
 @app.command()
 def pause(
-    context: typer.Context, agent: Agent, registry: Registry = "", token_file: TokenFile = None
+    context: typer.Context,
+    agent: Agent,
+    registry: Registry = "",
+    namespace: Namespace = "",
+    token_file: TokenFile = None,
 ) -> None:
     """Have no weight change until `resume`, but that of a canary that does worse: it loses it at once."""
     from parley_registry.client import shifting
 
-    _change(context, registry, token_file, agent, shifting.pause, 0.0)
+    _change(context, registry, namespace, token_file, agent, shifting.pause, 0.0)
 
 
 @app.command()
 def resume(
-    context: typer.Context, agent: Agent, registry: Registry = "", token_file: TokenFile = None
+    context: typer.Context,
+    agent: Agent,
+    registry: Registry = "",
+    namespace: Namespace = "",
+    token_file: TokenFile = None,
 ) -> None:
     """Let a rollout that was paused go on with its steps."""
     from parley_registry.client import shifting
 
-    _change(context, registry, token_file, agent, shifting.resume, 0.0)
+    _change(context, registry, namespace, token_file, agent, shifting.resume, 0.0)
 
 
 @app.command()
@@ -225,12 +247,13 @@ def undo(
     agent: Agent,
     drain: Drain = 0.0,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Abort the canary; without one, make the version current again that was before."""
     from parley_registry.client import shifting
 
-    _change(context, registry, token_file, agent, shifting.undo, drain)
+    _change(context, registry, namespace, token_file, agent, shifting.undo, drain)
 
 
 @app.command()
@@ -239,12 +262,13 @@ def retire(
     agent: Agent,
     version: Annotated[str, typer.Argument(help="A version that has drained.")],
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Take a version out of the table that has drained: once nobody hosts it, its old contexts are the current version's."""
     from parley_registry.client import shifting
 
-    _change(context, registry, token_file, agent, lambda now: shifting.retire(now, version), 0.0)
+    _change(context, registry, namespace, token_file, agent, lambda now: shifting.retire(now, version), 0.0)
 
 
 @app.command()
@@ -256,13 +280,16 @@ def history(
     ] = 20,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """How the rollout table was changed, when and by whom, newest first."""
     from parley_cli.access import Access
 
     async def read() -> "list[Audited]":
-        async with Access.given(token_file).catalogue(registry_of(context.obj, registry)) as catalogue:
+        async with Access.given(token_file).catalogue(
+            registry_of(context.obj, registry, namespace)
+        ) as catalogue:
             return await catalogue.trail(name=agent, action="rollout", limit=limit)
 
     from parley_cli.rolloutview import put_history, show_history
@@ -274,6 +301,7 @@ def history(
 def _change(
     context: typer.Context,
     registry: str,
+    namespace: str,
     token_file: Path | None,
     agent: str,
     step: "Callable[[Rollout], Rollout]",
@@ -287,12 +315,13 @@ def _change(
 
     from parley_cli.rolloutview import told_table
 
-    _say(told_table(complete(_on(context, registry, token_file, agent, changed))))
+    _say(told_table(complete(_on(context, registry, namespace, token_file, agent, changed))))
 
 
 async def _on(
     context: typer.Context,
     registry: str,
+    namespace: str,
     token_file: Path | None,
     agent: str,
     work: "Callable[[Fleet], Awaitable[T]]",
@@ -301,8 +330,8 @@ async def _on(
     from parley_cli.fleet import Fleet
 
     access = Access.given(token_file)
-    async with access.catalogue(registry_of(context.obj, registry)) as catalogue, access.http() as http:
-        return await work(Fleet(catalogue, http, agent))
+    async with access.registry(registry_of(context.obj, registry, namespace)) as found, access.http() as http:
+        return await work(Fleet(found, http, agent))
 
 
 async def _show(fleet: "Fleet", since: float, terms: "Terms", as_json: bool) -> None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parley_cli.options import Json, Misuse, Registry, TokenFile, complete, registry_url, text_of, writable
+from parley_cli.options import (
+    Json,
+    Misuse,
+    Namespace,
+    Registry,
+    TokenFile,
+    complete,
+    registry_url,
+    text_of,
+    writable,
+)
 
 if TYPE_CHECKING:
     from parley_cli.client import Parley
@@ -68,6 +78,7 @@ def run(
     ] = None,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Give the team a job on a git repository and follow it to its end.
@@ -97,7 +108,7 @@ def run(
     writable(out, "--out")
     if svg:
         writable(svg.parent, "--svg")
-    client = {"registry": registry_url(registry), "keep": keep or detach, "token_file": token_file}
+    client = {"registry": registry_url(registry, namespace), "keep": keep or detach, "token_file": token_file}
     verified = complete(_run(context, words, arguments, client, detach, show_as(as_json, plain), svg))
     raise typer.Exit(0 if verified else 1)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parley_cli.options import Json, Registry, TokenFile, complete, registry_of, text_of
+from parley_cli.options import Json, Namespace, Registry, TokenFile, complete, registry_of, text_of
 
 if TYPE_CHECKING:
     from a2a.types import a2a_pb2 as pb
@@ -35,6 +35,7 @@ def send(
     ] = 600.0,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Send a message to an agent and print what it answers.
@@ -47,7 +48,7 @@ def send(
 
     words = text_of(context, text)
     access = Access.given(token_file)
-    place = "" if is_url(agent) else registry_of(context.obj, registry)
+    place = "" if is_url(agent) else registry_of(context.obj, registry, namespace)
     done = complete(_send(context.obj, place, access, agent, words, conversation, detach, timeout, as_json))
     raise typer.Exit(0 if done else 1)
 

@@ -11,6 +11,7 @@ from parley_cli.options import (
     MORE,
     Json,
     Misuse,
+    Namespace,
     Registry,
     TokenFile,
     complete,
@@ -39,7 +40,7 @@ Agent = Annotated[
 
 @asynccontextmanager
 async def _remote(
-    home: "Home", task: str, agent: str, registry: str, token_file: Path | None
+    home: "Home", task: str, agent: str, registry: str, namespace: str, token_file: Path | None
 ) -> "AsyncIterator[tuple[Remote, str]]":
     """The agent that has a task, and the task's whole id."""
     from parley_cli.access import Access
@@ -49,7 +50,7 @@ async def _remote(
 
     known = Jobs(home).find(task) if task else None
     name = agent or (known.agent if known else ORCHESTRATOR)
-    place = "" if is_url(name) else registry_of(home, registry)
+    place = "" if is_url(name) else registry_of(home, registry, namespace)
     access = Access.given(token_file)
     async with access.http() as http:
         yield await find(name, place, access, http), known.task if known else task
@@ -62,16 +63,23 @@ def list_(
     limit: Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help="How many at most.")] = 20,
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """An agent's tasks, latest first; by default the orchestrator's jobs."""
-    complete(_list(context.obj, agent, limit, as_json, registry, token_file))
+    complete(_list(context.obj, agent, limit, as_json, registry, namespace, token_file))
 
 
 async def _list(
-    home: "Home", agent: str, limit: int, as_json: bool, registry: str, token_file: Path | None
+    home: "Home",
+    agent: str,
+    limit: int,
+    as_json: bool,
+    registry: str,
+    namespace: str,
+    token_file: Path | None,
 ) -> None:
-    async with _remote(home, "", agent, registry, token_file) as (remote, _):
+    async with _remote(home, "", agent, registry, namespace, token_file) as (remote, _):
         page = await remote.tasks(size=limit)
     if as_json:
         for task in page.tasks:
@@ -102,10 +110,11 @@ def get(
     agent: Agent = "",
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """A task as its agent has it now. With --json the protocol's Task."""
-    found = complete(_get(context.obj, task, agent, registry, token_file))
+    found = complete(_get(context.obj, task, agent, registry, namespace, token_file))
     if as_json:
         _put(found)
         return
@@ -121,8 +130,10 @@ def get(
         typer.echo(f"  artifact {clean(artifact.name or artifact.artifact_id)}  {clean(types)}")
 
 
-async def _get(home: "Home", task: str, agent: str, registry: str, token_file: Path | None) -> "pb.Task":
-    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
+async def _get(
+    home: "Home", task: str, agent: str, registry: str, namespace: str, token_file: Path | None
+) -> "pb.Task":
+    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
         return await remote.get(task_id)
 
 
@@ -139,24 +150,25 @@ def show(
     agent: Agent = "",
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """How a task went. --trace reads it from the stores of the hosts involved; no collector is needed."""
     if not trace:
-        get(context, task, agent, as_json, registry, token_file)
+        get(context, task, agent, as_json, registry, namespace, token_file)
         return
-    complete(_trace(context.obj, task, agent, as_json, registry, token_file))
+    complete(_trace(context.obj, task, agent, as_json, registry, namespace, token_file))
 
 
 async def _trace(
-    home: "Home", task: str, agent: str, as_json: bool, registry: str, token_file: Path | None
+    home: "Home", task: str, agent: str, as_json: bool, registry: str, namespace: str, token_file: Path | None
 ) -> None:
     from parley_cli.access import Access
     from parley_cli.lines import put_json
     from parley_cli.render import console
     from parley_cli.trace import read, tree
 
-    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
+    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
         found = await read(remote.card.name, remote.base, task_id, Access.given(token_file))
     if as_json:
         put_json(found.to_json())
@@ -185,6 +197,7 @@ def watch(
     agent: Agent = "",
     as_json: Json = False,
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Show a task from its beginning and follow it to its end.
@@ -197,7 +210,9 @@ def watch(
     for folder, option in ((out, "--out"), (svg.parent if svg else None, "--svg")):
         if folder:
             writable(folder, option)
-    done = complete(_watch(context.obj, task, out, show_as(as_json, plain), svg, agent, registry, token_file))
+    done = complete(
+        _watch(context.obj, task, out, show_as(as_json, plain), svg, agent, registry, namespace, token_file)
+    )
     raise typer.Exit(0 if done else 1)
 
 
@@ -209,6 +224,7 @@ async def _watch(
     svg: Path | None,
     agent: str,
     registry: str,
+    namespace: str,
     token_file: Path | None,
 ) -> bool:
     from contextlib import aclosing
@@ -220,13 +236,13 @@ async def _watch(
 
     known = Jobs(home).find(task)
     if (agent or (known.agent if known else ORCHESTRATOR)) == ORCHESTRATOR:
-        place = registry_of(home, registry)
+        place = registry_of(home, registry, namespace)
         async with Parley(home=home.root, registry=place, token_file=token_file) as client:
             return await follow(
                 client, client.watch(task, out=out), known.text if known else task, shape, svg
             )
     printer = Printer(shape == "json")
-    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
+    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
         async with aclosing(remote.follow(task_id)) as events:
             async for event in events:
                 printer.take(event)
@@ -235,18 +251,25 @@ async def _watch(
 
 @app.command()
 def cancel(
-    context: typer.Context, task: Id, agent: Agent = "", registry: Registry = "", token_file: TokenFile = None
+    context: typer.Context,
+    task: Id,
+    agent: Agent = "",
+    registry: Registry = "",
+    namespace: Namespace = "",
+    token_file: TokenFile = None,
 ) -> None:
     """Cancel a task, and all it has delegated. Exit code 0 when it is canceled now."""
-    state = complete(_cancel(context.obj, task, agent, registry, token_file))
+    state = complete(_cancel(context.obj, task, agent, registry, namespace, token_file))
     typer.echo(state)
     raise typer.Exit(0 if state == "canceled" else 1)
 
 
-async def _cancel(home: "Home", task: str, agent: str, registry: str, token_file: Path | None) -> str:
+async def _cancel(
+    home: "Home", task: str, agent: str, registry: str, namespace: str, token_file: Path | None
+) -> str:
     from parley_cli.story import state_name
 
-    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
+    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
         return state_name((await remote.cancel(task_id)).status.state)
 
 
@@ -257,14 +280,15 @@ def answer(
     text: Annotated[str, typer.Argument(help="The answer; - reads it from standard input.")],
     agent: Agent = "",
     registry: Registry = "",
+    namespace: Namespace = "",
     token_file: TokenFile = None,
 ) -> None:
     """Answer a task that waits for input. It goes on; `parley task watch` shows it."""
-    complete(_answer(context.obj, task, text_of(context, text), agent, registry, token_file))
+    complete(_answer(context.obj, task, text_of(context, text), agent, registry, namespace, token_file))
 
 
 async def _answer(
-    home: "Home", task: str, text: str, agent: str, registry: str, token_file: Path | None
+    home: "Home", task: str, text: str, agent: str, registry: str, namespace: str, token_file: Path | None
 ) -> None:
     import uuid
 
@@ -274,7 +298,7 @@ async def _answer(
     from parley_cli.story import state_name
     from parley_runtime.store import INTERRUPTED
 
-    async with _remote(home, task, agent, registry, token_file) as (remote, task_id):
+    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
         now = await remote.get(task_id)
         if now.status.state not in INTERRUPTED:
             raise Misuse(f"the task does not wait for an answer: it is {state_name(now.status.state)}")

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from parley_registry.entry import Health
 
-Protocol = Literal["stdio", "sse", "streamable-http"]
-PROTOCOLS: tuple[Protocol, ...] = ("stdio", "sse", "streamable-http")
+Transport = Literal["stdio", "sse", "streamable-http"]
+PROTOCOLS: tuple[Transport, ...] = ("stdio", "sse", "streamable-http")
 
 
 class McpKey(NamedTuple):
@@ -40,7 +40,7 @@ class McpServer:
     name: str
     version: str
     description: str = ""
-    protocol: Protocol = "streamable-http"
+    protocol: Transport = "streamable-http"
     endpoints: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     launch: Mapping[str, Any] = field(default_factory=dict)
@@ -70,3 +70,23 @@ class McpPage:
 
     servers: tuple[McpServer, ...]
     next: str
+
+
+class McpServers(Protocol):
+    """MCP servers as the other parts see them, whichever registry they are in; `http.HttpMcpServers` says what each call
+    promises and raises."""
+
+    async def get(self, key: McpKey, version: str | None = None) -> McpServer:
+        """The latest version of a server, or the one asked for."""
+
+    async def versions(self, key: McpKey) -> list[McpServer]:
+        """All versions of a server, highest first."""
+
+    async def list(self, namespace: str = "", text: str = "", limit: int = 50, cursor: str = "") -> McpPage:
+        """Servers in their latest versions, by namespace and name."""
+
+    async def register(self, server: McpServer) -> McpRegistered:
+        """Keep a version of a server."""
+
+    async def delete(self, key: McpKey, version: str | None = None) -> None:
+        """Delete a version, or the server with all of them."""

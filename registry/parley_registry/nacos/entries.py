@@ -3,6 +3,7 @@
 from a2a.types import AgentCard
 from google.protobuf.json_format import ParseDict
 
+from parley_core.cardsignature import check
 from parley_registry.entry import Entry, Health
 from parley_registry.nacos.agents import HeldVersion
 from parley_registry.nacos.layout import instance_of, interfaces_of
@@ -38,7 +39,8 @@ def stored_of(namespace: str, held: HeldVersion, endpoints: tuple[Endpoint, ...]
 
 
 def entry_of(stored: Stored) -> Entry:
-    """The entry as clients get it."""
+    """The entry as clients get it who read Nacos directly: they trust nobody's keys, that is what a catalogue is told."""
+    card = ParseDict(shown_card(stored), AgentCard(), ignore_unknown_fields=True)
     return Entry(
         namespace=stored.namespace,
         name=stored.name,
@@ -47,8 +49,8 @@ def entry_of(stored: Stored) -> Entry:
         health=stored.health,
         instances=stored.instances,
         external=False,
-        card=ParseDict(shown_card(stored), AgentCard(), ignore_unknown_fields=True),
+        card=card,
         updated=stored.updated,
-        signature=stored.signature,
+        signature=check(card, lambda _key, _algorithm: ()),
         owner=stored.owner,
     )

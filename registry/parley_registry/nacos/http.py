@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import orjson
 
-from parley_registry.errors import BadRequest, NotAllowed, RegistryUnavailable, UnknownAgent
+from parley_registry.errors import AddressRefused, BadRequest, NotAllowed, RegistryUnavailable, UnknownAgent
 from parley_registry.nacos.address import NacosAddress
 
 _LOGIN = "/v3/auth/user/login"
@@ -95,10 +95,12 @@ class NacosHttp:
         """Goes on when who waited for it has given up: a hash that the server computes for nothing delays all others."""
         who = {"username": self.address.user, "password": self.address.password}
         response = await self._send("POST", _LOGIN, form=who, seconds=_LOGIN_SECONDS)
-        if response.status_code >= 400:  # 3.1 answers a wrong password with 500
-            raise NotAllowed(
-                f"{self.address} does not take the login of {self.address.user!r} ({response.status_code}); "
-                "correct user and password in the registry's address"
+        if response.status_code in (429, 502, 503, 504):
+            raise RegistryUnavailable(f"{self.address} takes no logins now ({response.status_code})")
+        if response.status_code >= 400:  # 3.1 answers a wrong password with 500, an unknown user with 403
+            raise AddressRefused(
+                f"{self.address} refuses the user {self.address.user!r} with this password; correct user and password in "
+                "the registry's address, nacos://user:password@…, percent-encoded where they hold @ : / ? # or %"
             )
         try:
             told = orjson.loads(response.content)
@@ -170,8 +172,14 @@ class NacosHttp:
 
 def refused(address: NacosAddress, said: str) -> NotAllowed:
     """Nacos does not let the user do something."""
-    who = repr(address.user) if address.user else "an address without user and password"
-    return NotAllowed(f"{address} does not let {who} do that: {said}")
+    if not address.user:
+        return AddressRefused(
+            f"{address} does not let in who shows no user ({said}); write the address as nacos://user:password@…"
+        )
+    return AddressRefused(
+        f"{address} does not let {address.user!r} do that ({said}); have Nacos's administrator give it read and write "
+        f"permission on the namespace {address.namespace!r}, or name a user in the address who has it"
+    )
 
 
 def _result(response: httpx.Response) -> tuple[int, str, Any]:

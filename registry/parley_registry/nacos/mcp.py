@@ -16,13 +16,13 @@ import orjson
 from parley_registry.entry import Health
 from parley_registry.errors import BadRequest, Fault, McpRejected, RegistryUnavailable
 from parley_registry.mcp.check import check_server
-from parley_registry.mcp.server import McpKey, McpServer, Protocol
+from parley_registry.mcp.server import McpKey, McpServer, Transport
 from parley_registry.mcp.wire import server_json
 from parley_registry.nacos.http import NacosHttp
 
 _PATH = "/v3/admin/ai/mcp"
 _PAGE = 100
-_CALLED: Mapping[Protocol, str] = {"stdio": "stdio", "sse": "mcp-sse", "streamable-http": "mcp-streamable"}
+_CALLED: Mapping[Transport, str] = {"stdio": "stdio", "sse": "mcp-sse", "streamable-http": "mcp-streamable"}
 _MEANT = {called: protocol for protocol, called in _CALLED.items()}
 _SHOWN = 5.0
 """Seconds within which Nacos shows what it has taken."""
@@ -133,7 +133,9 @@ def _url(point: Mapping[str, Any], path: str) -> str:
     address = str(point["address"])
     host = f"[{address}]" if ":" in address else address
     path = str(point.get("path") or path)
-    return f"{scheme}://{host}:{int(point['port'])}{path if path.startswith('/') or not path else '/' + path}"
+    port = int(point["port"])
+    where = host if port == {"http": 80, "https": 443}.get(scheme) else f"{host}:{port}"
+    return f"{scheme}://{where}{path if path.startswith('/') or not path else '/' + path}"
 
 
 def _form(server: McpServer) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A registry that is Nacos itself: what a host with `--registry nacos://…` publishes to, without a service between."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
@@ -10,23 +11,32 @@ from a2a.types import AgentCard
 from google.protobuf.json_format import MessageToDict
 
 from parley_core.bearer import Bearer
+from parley_core.errors import ParleyError
 from parley_registry.card import check_card
 from parley_registry.client import RegistryClient
 from parley_registry.criteria import Criteria
 from parley_registry.entry import Agent, Change, Entry, Instance, Key, Page
 from parley_registry.errors import RegistryUnavailable, UnknownAgent, UnknownInstance
+from parley_registry.mcp.library import McpLibrary
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.agents import HeldVersion
 from parley_registry.nacos.catalogues import catalogue_service, catalogue_urls
 from parley_registry.nacos.entries import entry_of, stored_of
 from parley_registry.nacos.layout import nacos_name, service_of
+from parley_registry.nacos.mcpreading import NacosMcpServers
 from parley_registry.nacos.naming import Endpoint
 from parley_registry.nacos.presence import Presence
 from parley_registry.nacos.removal import remove
 from parley_registry.nacos.server import Nacos
+from parley_registry.port import Registry
 from parley_registry.prompts.records.nacos_either import NacosPromptSource
 from parley_registry.rollout import Rollout
 from parley_registry.versions import highest_first, is_version
+
+log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 3.0
+"""How long a catalogue may take to say that it is there, before Nacos itself is asked instead."""
 
 
 class NacosRegistry:
@@ -46,7 +56,9 @@ class NacosRegistry:
         self._nacos = Nacos(address, timeout=timeout)
         self._present: dict[tuple[str, str, str], Presence] = {}
         self._catalogues: dict[str, RegistryClient] = {}
+        self._looked = False
         self.prompts = NacosPromptSource(self._nacos)
+        self.mcp = McpLibrary(NacosMcpServers(self._nacos))
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,6 +78,12 @@ class NacosRegistry:
         """See `RegistryClient.publish`. The instance lives for as long as this object, unless it is withdrawn."""
         checked = check_card(MessageToDict(card))
         nacos = self._open()
+        if not self._looked and (missing := await self._missing()):
+            log.warning(
+                "%s: what is published there is found at this address, but Nacos's console does not show it",
+                missing,
+            )
+        self._looked = True
         await nacos.agents.publish(self.namespace, checked)
         if instance is not None:
             present = Presence(
@@ -137,13 +155,13 @@ class NacosRegistry:
         """See `RegistryClient.search`. Raises RegistryUnavailable, too, when no catalogue has registered itself."""
         criteria.setdefault("namespace", self.namespace)
         urls = catalogue_urls(await self._open().naming.instances(catalogue_service(self.namespace)))
-        failure = self._no_catalogue()
+        failure: RegistryUnavailable | None = None
         for url in urls:
             try:
                 return await self._catalogue(url).search(**criteria)
             except RegistryUnavailable as error:
                 failure = error
-        raise failure
+        raise failure or await self._no_catalogue()
 
     async def watch(self, *, after: int | None = None) -> AsyncGenerator[Change, None]:
         """See `RegistryClient.watch`. When another catalogue has to be asked, whose numbers are others, that is a "reset".
@@ -158,7 +176,7 @@ class NacosRegistry:
         nacos = self._open()
         now = catalogue_urls(await nacos.naming.instances(catalogue_service(self.namespace)))
         if not now:
-            raise self._no_catalogue()
+            raise await self._no_catalogue()
         subscription = nacos.naming.subscribe(catalogue_service(self.namespace), told)
         try:
             while True:
@@ -190,7 +208,19 @@ class NacosRegistry:
         endpoints = await self._open().naming.instances(catalogue_service(self.namespace))
         for url in catalogue_urls(endpoints):
             return self._catalogue(url)
-        raise self._no_catalogue()
+        raise await self._no_catalogue()
+
+    async def nearest(self) -> Registry:
+        """A catalogue that is registered here and answers, for as long as this object is open; else this registry itself."""
+        for url in catalogue_urls(await self._open().naming.instances(catalogue_service(self.namespace))):
+            found = self._catalogue(url)
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await found.require()
+            except (RegistryUnavailable, TimeoutError):
+                continue
+            return found
+        return self
 
     def _open(self) -> Nacos:
         self._nacos.open()
@@ -205,18 +235,32 @@ class NacosRegistry:
             self._catalogues[url] = RegistryClient(url, namespace=self.namespace, token=self._token)
         return self._catalogues[url]
 
-    def _no_catalogue(self) -> RegistryUnavailable:
+    async def _no_catalogue(self) -> RegistryUnavailable:
+        missing = await self._missing()
         return RegistryUnavailable(
-            f"Nacos itself cannot search, and no catalogue has registered itself at {self.address}; start one with "
-            "`parley registry --nacos nacos://…`"
+            f"{missing}, and no catalogue; correct the namespace in the address, or create it in Nacos"
+            if missing
+            else f"Nacos itself answers by name only: it needs a catalogue to list, to search and to tell of changes, and none has "
+            f"registered itself at {self.address}; start one with `parley registry --nacos nacos://…`"
         )
+
+    async def _missing(self) -> str:
+        """What to say when Nacos knows of no such namespace, else "". It takes agents there all the same."""
+        try:
+            known = await self._open().agents.namespaces()
+        except ParleyError:
+            return ""  # that is for administrators of Nacos to ask
+        if self.namespace in known:
+            return ""
+        return f"Nacos has no namespace with the id {self.namespace!r} (it has {', '.join(known[:10])})"
 
     async def _unknown(self, name: str, version: str | None) -> UnknownAgent:
         called = nacos_name(name)
         known = [one.version for one in await self._nacos.agents.all_versions(self.namespace, called)]
         if version is None or not known:
             return UnknownAgent(
-                f"there is no agent named {name!r} in the namespace {self.namespace!r} of Nacos"
+                await self._missing()
+                or f"there is no agent named {name!r} in the namespace {self.namespace!r} of Nacos"
             )
         return UnknownAgent(f"{name} has no version {version!r}; it has {', '.join(_in_order(known)[:10])}")
 

@@ -13,8 +13,10 @@ from nacos_cards import checked, full_card
 from nacos_kit import eventually, until
 from registry_service import RegistryThread
 
+from parley_core import signingkeys
+from parley_core.cardsignature import sign
 from parley_core.errors import ConfigurationError
-from parley_registry.client import Registry, RegistryClient, connect
+from parley_registry.client import McpKey, Registry, RegistryClient, connect, nearest
 from parley_registry.entry import Change, Instance
 from parley_registry.errors import (
     CardRejected,
@@ -25,12 +27,15 @@ from parley_registry.errors import (
     RolloutRejected,
     UnknownAgent,
     UnknownInstance,
+    UnknownMcpServer,
     VersionConflict,
     VersionInUse,
 )
+from parley_registry.mcp.check import check_server
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.catalogues import announce_catalogue
 from parley_registry.nacos.layout import service_of
+from parley_registry.nacos.mcp import NacosMcp
 from parley_registry.nacos.registry import NacosRegistry
 from parley_registry.nacos.server import Nacos
 from parley_registry.rollout import Rollout, RolloutVersion
@@ -212,6 +217,77 @@ async def test_without_a_catalogue_a_search_says_how_to_start_one(registry: Regi
         await anext(registry.watch())
 
 
+async def test_commands_go_to_nacos_itself_where_no_catalogue_answers(
+    registry: Registry, nacos_url: str, tmp_path: Path
+) -> None:
+    await registry.publish(card())
+    async with nearest(nacos_url) as found:
+        assert (await found.get("coder")).version == "1.0.0"
+        assert [one.version for one in await found.versions("coder")] == ["1.0.0"]
+    async with AsyncExitStack() as running:
+        service = running.enter_context(RegistryThread(tmp_path / "copy.db"))
+        catalogue = await running.enter_async_context(Nacos(NacosAddress.parse(nacos_url)))
+        await announce_catalogue(
+            catalogue.naming, registry.namespace, "http://127.0.0.1:9"
+        )  # nobody is there
+
+        async def shown(url: str) -> bool:
+            async with nearest(nacos_url) as found:
+                return isinstance(found, RegistryClient) and found.url == url
+
+        async with nearest(nacos_url) as found:
+            assert (await found.get("coder")).version == "1.0.0"
+        other = await running.enter_async_context(Nacos(NacosAddress.parse(nacos_url)))
+        await announce_catalogue(other.naming, registry.namespace, service.url)
+        await eventually(lambda: shown(service.url))
+
+
+async def test_a_namespace_that_nobody_created_is_named_as_the_reason(
+    nacos_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    base, _, namespace = nacos_url.rpartition("/")
+    async with nearest(f"{base}/never-created") as nowhere:
+        for call in (nowhere.get("coder"), nowhere.search(text="coder"), anext(nowhere.watch())):
+            with pytest.raises(Exception, match=f"no namespace with the id 'never-created' .*{namespace}"):
+                await call
+        await nowhere.publish(card())
+        assert "no namespace with the id 'never-created'" in caplog.text
+        await nowhere.delete("coder")
+
+
+async def test_mcp_servers_are_read_from_nacos_itself(registry: Registry, nacos_url: str) -> None:
+    address = NacosAddress.parse(nacos_url)
+    async with Nacos(address) as nacos:
+        servers = NacosMcp(nacos.http)
+        for version in ("1.0.0", "1.1.0"):
+            told = {
+                "namespace": registry.namespace,
+                "name": "weather",
+                "version": version,
+                "description": "Weather of a place",
+                "protocol": "streamable-http",
+                "endpoints": ["https://weather.example.com/mcp"],
+                "tools": [{"name": "forecast", "description": "Tomorrow"}],
+            }
+            await servers.put(check_server(told, now=0.0), new=version == "1.0.0", latest=True)
+    key = McpKey(registry.namespace, "weather")
+    found = await registry.mcp.get(key)
+    assert (found.version, found.endpoints) == ("1.1.0", ("https://weather.example.com/mcp",))
+    assert [one.version for one in await registry.mcp.versions(key)] == ["1.1.0", "1.0.0"]
+    for text, names in (("", ["weather"]), ("FORECAST tomorrow", ["weather"]), ("train", [])):
+        assert [one.name for one in (await registry.mcp.list(registry.namespace, text)).servers] == names
+    with pytest.raises(UnknownMcpServer):
+        await registry.mcp.get(McpKey(registry.namespace, "trains"))
+    with pytest.raises(RegistryUnavailable, match="parley registry --nacos"):
+        await registry.mcp.delete(key)
+
+
+async def test_what_is_signed_is_not_said_to_be_unsigned(registry: Registry, tmp_path: Path) -> None:
+    signed = card()
+    sign(signed, signingkeys.create(tmp_path / "keys.json"))
+    assert (await registry.publish(signed)).signature.state == "untrusted"
+
+
 async def test_the_catalogue_is_found_through_nacos(
     registry: Registry, nacos_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,7 +399,7 @@ async def test_who_names_no_user_is_told_so(nacos_url: str) -> None:
     nobody = connect(f"nacos://{address.servers[0].http}/{address.namespace}")
     try:
         for call in (nobody.get("coder"), nobody.rollout("coder")):
-            with pytest.raises(NotAllowed, match="does not let an address without user and password do that"):
+            with pytest.raises(NotAllowed, match=r"who shows no user .* nacos://user:password@"):
                 await call
     finally:
         await nobody.aclose()
