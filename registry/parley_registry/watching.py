@@ -27,6 +27,7 @@ def watch_routes(feed: Feed) -> APIRouter:
 
     @router.get(
         "/watch",
+        status_code=200,
         response_class=EventStream,
         responses={
             200: {"content": {"text/event-stream": {}}, "description": "Changes as server-sent events."},

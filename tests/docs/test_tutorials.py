@@ -60,7 +60,7 @@ def test_hosting_an_executor_goes_as_the_tutorial_says(folder: Path) -> None:
 
 @pytest.mark.timeout(150)
 def test_large_payloads_travel_as_their_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "payloads.md", folder, seconds=120)
+    follow(PROJECT / "docs" / "payloads.md", folder, seconds=400)
     assert litter(folder) == set()
 
 
@@ -94,9 +94,9 @@ def test_agents_are_found_as_the_search_page_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(420)
 def test_fronts_and_workers_go_as_the_cluster_page_says(folder: Path, postgres_dsn: str) -> None:
-    follow(PROJECT / "docs" / "cluster.md", folder, seconds=180, settings={"PARLEY_STORE": postgres_dsn})
+    follow(PROJECT / "docs" / "cluster.md", folder, seconds=400, settings={"PARLEY_STORE": postgres_dsn})
     assert litter(folder) == set()
 
 
@@ -123,26 +123,26 @@ def test_giving_the_team_a_job_goes_as_the_tutorial_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(420)
 def test_prompts_go_as_their_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "prompts.md", folder, seconds=180)
+    follow(PROJECT / "docs" / "prompts.md", folder, seconds=400)
     assert litter(folder) == set()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(420)
 def test_rollouts_go_as_their_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "rollouts.md", folder, seconds=180)
+    follow(PROJECT / "docs" / "rollouts.md", folder, seconds=400)
     assert litter(folder) == set()
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(420)
 def test_a_host_is_found_in_nacos_as_its_page_says(folder: Path, nacos_url: str) -> None:
-    follow(PROJECT / "docs" / "nacos.md", folder, seconds=120, settings={"PARLEY_NACOS": nacos_url})
+    follow(PROJECT / "docs" / "nacos.md", folder, seconds=400, settings={"PARLEY_NACOS": nacos_url})
     assert litter(folder) == set()
 
 
 @pytest.mark.timeout(150)
 def test_mcp_servers_go_as_their_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "mcp.md", folder, seconds=120)
+    follow(PROJECT / "docs" / "mcp.md", folder, seconds=400)
     assert litter(folder) == set()

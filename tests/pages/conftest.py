@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from browsed import World, world
 from browser import Visitor, started
 from playwright.sync_api import Browser
-from world import World, world
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from browsed import HOSTILE, INJECTION, World
 from browser import Visitor, faults, focused, overflow
 from playwright.sync_api import Browser, Page, expect
 from registry_service import RegistryProcess, RegistryThread, card_json, free_port
 from token_issuer import Guarded
-from world import HOSTILE, INJECTION, World
 
 pytestmark = pytest.mark.browser
 
