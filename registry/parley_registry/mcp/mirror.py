@@ -10,6 +10,7 @@ from parley_registry.errors import BadRequest, McpRejected, VersionConflict
 from parley_registry.mcp.record import SqlMcpServers
 from parley_registry.mcp.server import McpKey, McpRegistered, McpServer
 from parley_registry.nacos.mcp import NacosMcp
+from parley_registry.nacos.missing import Missing
 from parley_registry.versions import becomes_latest, is_version
 
 _logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class MirroredMcpServers:
         self._namespaces = tuple(namespaces)
         self._changed = changed
         self._refused: set[tuple[McpKey, str]] = set()
+        self._missing = {namespace: self._missing_of(namespace) for namespace in self._namespaces}
         self._away = False
 
     async def versions(self, key: McpKey) -> list[McpServer]:
@@ -91,12 +93,10 @@ class MirroredMcpServers:
 
     async def look(self, namespace: str) -> None:
         """Bring the copy of a namespace up to date."""
-        found = {
-            McpKey(namespace, name): versions
-            for name, versions in (await self._nacos.names(namespace)).items()
-        }
+        found = await self._listed(namespace)
+        missing = self._missing[namespace]
         gone = [
-            key for key in await self._copy.keys("nacos") if key.namespace == namespace and key not in found
+            key for key in await self._known(namespace) if key not in found and await missing.is_gone(key)
         ]
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -112,6 +112,22 @@ class MirroredMcpServers:
                     tasks.create_task(bring(key, versions))
         except* ParleyError as failed:
             raise failed.exceptions[0] from None
+        for key in (*gone, *found):
+            missing.settled(key)
+
+    def _missing_of(self, namespace: str) -> Missing[McpKey]:
+        return Missing(
+            f"MCP servers of {namespace}", lambda: self._known(namespace), lambda: self._listed(namespace)
+        )
+
+    async def _known(self, namespace: str) -> list[McpKey]:
+        return [key for key in await self._copy.keys("nacos") if key.namespace == namespace]
+
+    async def _listed(self, namespace: str) -> dict[McpKey, Sequence[str]]:
+        return {
+            McpKey(namespace, name): versions
+            for name, versions in (await self._nacos.names(namespace)).items()
+        }
 
     async def _bring(self, key: McpKey, versions: Sequence[str]) -> None:
         servers = []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from parley_core.errors import ParleyError
 from parley_registry.errors import BadRequest
 from parley_registry.nacos.config import Listener
+from parley_registry.nacos.missing import Missing
 from parley_registry.nacos.server import Nacos
 from parley_registry.prompts.prompt import Prompt, PromptKey, PromptVersion, VersionNote
 from parley_registry.prompts.records.nacos import PROMPTS, index_id
@@ -20,6 +21,7 @@ RESYNC = 30.0
 POLL = 2.0
 """Seconds between two looks at all prompts where Nacos pushes none (its own prompt registry, from 3.2)."""
 _RETRY = 1.0
+_ALL = 1_000_000
 
 
 class MirroredPrompts:
@@ -39,6 +41,7 @@ class MirroredPrompts:
         self._wake = asyncio.Event()
         self._away = False
         self._left_out: set[PromptKey] = set()
+        self._missing = {namespace: self._missing_of(namespace) for namespace in self._namespaces}
 
     async def load(self, key: PromptKey) -> Prompt | None:
         """See `PromptRecord.load`."""
@@ -112,6 +115,15 @@ class MirroredPrompts:
                 else:
                     self._say(None)
 
+    def _missing_of(self, namespace: str) -> Missing[PromptKey]:
+        async def known() -> set[PromptKey]:
+            return {one.key for one in await self._copy.page(namespace, (), None, _ALL)}
+
+        async def listed() -> set[PromptKey]:
+            return {PromptKey(namespace, name) for name in await self._source.names(namespace)}
+
+        return Missing(f"prompts of {namespace}", known, listed)
+
     async def _resync(self) -> None:
         while True:
             try:
@@ -120,7 +132,7 @@ class MirroredPrompts:
                     found = {PromptKey(namespace, name) for name in await self._source.names(namespace)}
                     for key in found:
                         self._listen(key) if pushes else self._tell(key)
-                    for prompt in await self._copy.page(namespace, (), None, 1_000_000):
+                    for prompt in await self._copy.page(namespace, (), None, _ALL):
                         if prompt.key not in found:
                             self._tell(prompt.key)
             except ParleyError as error:
@@ -132,10 +144,14 @@ class MirroredPrompts:
     async def _bring(self, key: PromptKey) -> None:
         """Have the copy be as Nacos says now."""
         there = await self._source.load(key)
+        missing = self._missing[key.namespace]
         if there is None:
-            if await self._copy.forget(key):
-                self._changed()
-            return
+            if await missing.is_gone(key):
+                if await self._copy.forget(key):
+                    self._changed()
+                missing.settled(key)
+            return  # or it is looked at again by `_resync`
+        missing.settled(key)
         here = await self._copy.load(key)
         if here == there:
             return
