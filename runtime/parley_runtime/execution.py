@@ -54,6 +54,7 @@ class Execution:
         canceller: Canceller,
         *,
         agent: str,
+        version: str,
         max_attempts: int,
         pushed: Callable[[], None],
         payloads: Payloads,
@@ -65,6 +66,7 @@ class Execution:
         self._executor = executor
         self._canceller = canceller
         self._agent = agent
+        self._version = version
         self._max_attempts = max_attempts
         self._pushed = pushed
         self._payloads = payloads
@@ -89,7 +91,9 @@ class Execution:
         # An accepting process that takes the work at once knows that the task has epoch 1 and nothing but, perhaps,
         # its first event; every other execution begins from what is stored.
         stored = None if work.epoch == 1 and not work.shown else await self._store.load(work.task_id)
-        events = TaskLog(self._store, self._bus, work, fold_of(work, stored), self._pushed, self._payloads)
+        events = TaskLog(
+            self._store, self._bus, work, fold_of(work, stored, self._version), self._pushed, self._payloads
+        )
         running.log = events
         running.letting_go = work.kind == "cancel"
         try:
@@ -182,14 +186,14 @@ class Execution:
                 self._queue.announce(work.version)
 
 
-def fold_of(work: Work, stored: StoredTask | None) -> TaskFold:
-    """The task as this work finds it, ready to be written."""
+def fold_of(work: Work, stored: StoredTask | None, version: str = "") -> TaskFold:
+    """The task as this work finds it, ready to be written by an agent of that version."""
     message = None
     if work.kind == "message":
         message = pb.SendMessageRequest.FromString(unpack(work.request)[1]).message
     if stored is None:
-        return TaskFold(work.task_id, work.context_id, None, 0, message)
-    return TaskFold(work.task_id, work.context_id, fold(stored), stored.generation, message)
+        return TaskFold(work.task_id, work.context_id, None, 0, message, version)
+    return TaskFold(work.task_id, work.context_id, fold(stored), stored.generation, message, version)
 
 
 async def expire(store: Store, bus: Bus, work: Work, agent: str, pushed: Callable[[], None]) -> None:

@@ -1,12 +1,15 @@
-"""Which version a context begins on: the agent's rollout table as a host knows it."""
+"""Which version a context begins on: the agent's rollout table as a host knows it. And when a version has drained, a host says
+so in the table: any of them, so that it is said whoever dies."""
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Mapping
 from contextlib import aclosing
 
 from parley_core.errors import ParleyError, Unavailable
-from parley_registry.client import Registry, Rollout
+from parley_registry.client import Registry, Rollout, RolloutConflict, shifting
 from parley_runtime import metrics
 from parley_runtime.store import Store
 
@@ -16,6 +19,10 @@ _AGAIN = 0.5
 """Seconds after which a watch that was refused is tried again (the registry may not know the agent yet)."""
 _COUNT = 1.0
 """Seconds between looks for work that nobody does."""
+_SETTLED = 3.0
+"""Seconds after which no host that hears the registry gives a new context to a version that was made to drain."""
+_LOOK, _SELDOM = 2.0, 15.0
+"""Seconds between looks whether what drains has drained: at first, and when it takes long."""
 
 
 class RolloutTable:
@@ -51,6 +58,7 @@ class RolloutTable:
             group.create_task(self._count())
             if registry is not None:
                 group.create_task(self._follow(registry))
+                group.create_task(self._mark_drained(registry))
 
     async def _follow(self, registry: Registry) -> None:
         said = ""
@@ -78,6 +86,34 @@ class RolloutTable:
             except Unavailable as error:
                 log.warning("the store has not been told of the rollout table: %s", error)
                 await asyncio.sleep(_AGAIN)
+
+    async def _mark_drained(self, registry: Registry) -> None:
+        """See that versions of which nothing is open any more are Drained in the table. Who is late finds it done: a table
+        is only replaced by who has seen the last one."""
+        seen: dict[str, float] = {}
+        pause, said = _LOOK, ""
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            table, now = self._rollout, time.monotonic()
+            draining = [one.version for one in table.versions if one.state == "Draining"]
+            news = any(version not in seen for version in draining)
+            seen = {version: seen.get(version, now) for version in draining}
+            pause = _LOOK if news or not draining else min(pause * 1.2, _SELDOM)
+            if not table.revision or not any(now - since >= _SETTLED for since in seen.values()):
+                continue
+            try:
+                going = {one.version for one in await self._store.figures(0.0) if one.open}
+                going |= {version for version, since in seen.items() if now - since < _SETTLED}
+                drained = shifting.drained(table, going.__contains__)
+                if drained != table:
+                    await registry.set_rollout(drained, table.revision)
+                    log.info("drained: %s", ", ".join(sorted(seen.keys() - going)))
+            except RolloutConflict:
+                log.debug("the rollout table was changed meanwhile; it is looked at again")
+            except ParleyError as error:
+                if str(error) != said:
+                    log.warning("whether a version has drained cannot be told: %s", error)
+                said = str(error)
 
     async def _count(self) -> None:
         while True:

@@ -18,6 +18,8 @@ from parley_runtime.wire import message_json, read_artifact_update, task_json, u
 
 GENERATION = "parley.dev/generation"
 """Metadata key under which a task and its events carry their generation (A2A 1.1 makes it a field)."""
+VERSION = "parley.dev/version"
+"""Metadata key under which a task carries the version of the agent that ran it (last)."""
 
 ExecutorEvent = pb.Task | pb.Message | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
 
@@ -28,11 +30,18 @@ _MAX_DEPTH = 30
 class TaskFold:
     """A task while it is being written: its current value, its generation, and what is due to be kept.
 
-    `message` is the user's Message of this execution; it enters the history with the first change.
+    `message` is the user's Message of this execution; it enters the history with the first change. `version` is the agent's
+    that runs it; the Task, or the first status update after another one ran it, says so.
     """
 
     def __init__(
-        self, task_id: str, context_id: str, task: pb.Task | None, generation: int, message: pb.Message | None
+        self,
+        task_id: str,
+        context_id: str,
+        task: pb.Task | None,
+        generation: int,
+        message: pb.Message | None,
+        version: str = "",
     ) -> None:
         self.task_id = task_id
         self.context_id = context_id
@@ -40,6 +49,8 @@ class TaskFold:
         self.generation = generation
         self.ended = False
         self._message = message
+        self._version = version
+        self._unsaid = version not in ("", _version_of(task))
         self._shown_by_us = (
             task is not None and task.status.state == pb.TASK_STATE_SUBMITTED and generation == 1
         )
@@ -139,6 +150,9 @@ class TaskFold:
         self.task = task
         self.generation += 1
         task.metadata[GENERATION] = self.generation
+        if self._unsaid:
+            task.metadata[VERSION] = self._version
+            self._unsaid = False
         body = orjson.dumps({"task": task_json(task)})
         return self._done(body, status_at=seconds(task.status))
 
@@ -160,6 +174,9 @@ class TaskFold:
         if copy.status.state == pb.TASK_STATE_UNSPECIFIED:
             copy.status.state = self.task.status.state
         stamp(copy.status)
+        if self._unsaid:
+            copy.metadata[VERSION] = self._version
+            self._unsaid = False
         _fold_status(self.task, copy)
         out = {"statusUpdate": _logged(copy, self)}
         return self._done(orjson.dumps(out), status_at=seconds(copy.status), message=message)
@@ -170,6 +187,12 @@ class TaskFold:
         state = self.task.status.state
         self.ended = state in TERMINAL
         return NewEvent(body, state, status_at, message)
+
+
+def _version_of(task: pb.Task | None) -> str:
+    if task is None or not task.HasField("metadata") or VERSION not in task.metadata.fields:
+        return ""
+    return task.metadata.fields[VERSION].string_value
 
 
 def _logged(

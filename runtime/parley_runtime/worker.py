@@ -74,6 +74,7 @@ class Worker:
             executor,
             self._canceller,
             agent=agent,
+            version=version,
             max_attempts=max_attempts,
             pushed=pushed,
             payloads=payloads,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley_runtime.store import MESSAGE, StoredTask
-from parley_runtime.task import GENERATION, TaskFold, apply, fold, submitted
+from parley_runtime.task import GENERATION, VERSION, TaskFold, apply, fold, submitted
 
 USER = pb.Message(message_id="m1", role=pb.ROLE_USER, parts=[pb.Part(text="hi")], task_id="t", context_id="c")
 
@@ -38,6 +38,24 @@ def read_back(changes: list) -> pb.Task | None:
     for change in changes:
         task = apply(task, change.body, change.message)
     return task
+
+
+def test_a_task_says_which_version_runs_it_and_again_when_another_one_does() -> None:
+    first = TaskFold("t", "c", None, 0, USER, "1.0.0")
+    changes = first.change(status(pb.TASK_STATE_WORKING))
+    changes += first.change(status(pb.TASK_STATE_INPUT_REQUIRED))
+    task = read_back(changes)
+    assert task is not None
+    assert task.metadata[VERSION] == "1.0.0"
+    assert [VERSION in change.body.decode() for change in changes] == [True, False, False]
+    same = TaskFold("t", "c", task, first.generation, USER, "1.0.0")
+    assert VERSION not in same.change(status(pb.TASK_STATE_WORKING))[0].body.decode()
+    other = TaskFold("t", "c", task, first.generation, USER, "2.0.0")
+    changes += other.change(status(pb.TASK_STATE_WORKING))
+    after = read_back(changes)
+    assert after is not None
+    assert other.task is not None
+    assert after.metadata[VERSION] == other.task.metadata[VERSION] == "2.0.0"
 
 
 def test_an_update_before_any_task_begins_the_task_with_the_users_message() -> None:

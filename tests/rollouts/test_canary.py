@@ -110,7 +110,23 @@ async def test_a_task_that_runs_holds_its_version_until_it_has_ended(place: Worl
         assert said == "1.0.0 Current 100 %, 1.1.0 Drained\n"
     history = place.did("history", "greeter").splitlines()
     assert len(history) >= 4
-    assert "1.1.0 Current 100 %, 1.0.0 Draining" in history[2]
+    assert any(line.endswith("1.1.0 Current 100 %, 1.0.0 Draining") for line in history)
+
+
+async def test_that_a_version_has_drained_is_said_by_its_hosts_whoever_of_them_dies(place: World) -> None:
+    old = place.host("1.0.0", "Greeter")
+    place.did("set", "greeter", "1.0.0=100")
+    new = place.host("1.1.0", "Better")
+    load = Load(place.hosts)
+    async with httpx.AsyncClient(trust_env=False, timeout=60, headers={"A2A-Version": "1.0"}) as load._http:
+        long = asyncio.create_task(load.say("long", "wait 15"))
+        await asyncio.sleep(1.0)
+        place.did("promote", "greeter", "1.1.0")
+        new.kill()
+        assert await long == "TASK_STATE_COMPLETED"
+        old.kill()
+        await asyncio.to_thread(new.start)
+        await within(place, **{"1.0.0": ("Drained", 0), "1.1.0": ("Current", 100)})
 
 
 async def test_work_of_a_version_waits_for_it_until_it_is_retired(place: World) -> None:

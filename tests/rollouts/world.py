@@ -169,7 +169,8 @@ class Load:
         self.done += 1
         if state == "TASK_STATE_COMPLETED":
             text = task["artifacts"][0]["parts"][0]["text"]  # type: ignore[index]
-            self.answers[context].add(text.removeprefix("Hello from "))
+            self.answers[context].add(version := text.removeprefix("Hello from "))
+            assert task["metadata"]["parley.dev/version"] == version  # type: ignore[index]
         else:
             self.failed[state] += 1
         return state
