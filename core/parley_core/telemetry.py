@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
 _random = random.Random()  # ids to join records by, no secrets
@@ -182,12 +182,15 @@ class _PlainLines(logging.Formatter):
         return text
 
 
-def configure_logging(level: str = "info", *, as_json: bool | None = None) -> None:
-    """Structured logs on standard error: JSON lines unless it is a terminal (or as told)."""
-    if as_json is None:
-        as_json = not sys.stderr.isatty()
+LogFormat = Literal["auto", "text", "json"]
+"""How log lines are written; auto: as text on a terminal, else as JSON."""
+
+
+def configure_logging(level: str = "info", *, form: LogFormat = "auto") -> None:
+    """Structured logs on standard error."""
+    as_json = not sys.stderr.isatty() if form == "auto" else form == "json"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines() if as_json else _PlainLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "a2a"):
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "a2a"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from parley_core import telemetry
 from parley_core.errors import ConfigurationError, Unavailable
+from parley_core.shown import shown_address
 from parley_registry.backends.sql import SqlRecord
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.service import create_app
@@ -65,8 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--grants", metavar="SUBJECT=RIGHT …,…", help="rights of tokens that name none (*=*/*)"
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-format", default="auto", choices=("auto", "text", "json"))
     told = vars(parser.parse_args(arguments))
-    log_level = told.pop("log_level")
+    log_level, log_format = told.pop("log_level"), told.pop("log_format")
     given: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
     try:
         settings = RegistrySettings(**given)
@@ -92,8 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"parley_registry: cannot listen on {settings.listen}: {error}; choose another --listen\n"
         )
         return 2
-    telemetry.configure_logging(log_level)
-    _logger.info("pages for a browser at http://%s/, the API under /v1", settings.listen)
+    telemetry.configure_logging(log_level, form=log_format)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -102,12 +103,27 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_keep_alive=60,  # longer than clients keep idle connections, so that none is closed under a call
         timeout_graceful_shutdown=3,
     )
-    server = _Server(config)
+    server = _Server(config, settings)
     asyncio.run(server.serve(sockets=[listener]))
     return 0 if server.started else 1
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, settings: RegistrySettings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            of = self._settings.nacos
+            _logger.info(
+                "serving at http://%s/ (pages for a browser; the API is at /docs), kept in %s%s",
+                self._settings.listen,
+                shown_address(self._settings.store),
+                f", with the agents of {NacosAddress.parse(of.get_secret_value())}" if of else "",
+            )
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own way is to raise the signal once more at the end, as if being told to stop were a failure.

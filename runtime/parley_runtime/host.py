@@ -20,6 +20,7 @@ from parley_core.bearer import bearer
 from parley_core.errors import ParleyError
 from parley_core.hostguard import HostGuard, allowed_hosts, require_safe_listen
 from parley_core.identity import authenticator_for
+from parley_core.shown import shown_address
 from parley_registry.client import Instance, Registry, connect
 from parley_runtime.admission import Admission
 from parley_runtime.bindings.app import App, build_app
@@ -307,7 +308,17 @@ class AgentHost:
         await self.start()
         serving = asyncio.create_task(server.run_until_told(), name="parley-http")
         stopping = asyncio.create_task(self._stop.wait())
-        log.info("%s %s at %s", self.card.name, self.card.version, server.url)
+        registry = self.settings.registry
+        log.info(
+            "serving %s %s at %s, its tasks kept in %s, %s",
+            self.card.name,
+            self.card.version,
+            server.url,
+            shown_address(self.settings.store),
+            f"its registry {shown_address(registry)}"
+            if registry
+            else "published nowhere (--registry names a registry)",
+        )
         try:
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from semver import Version
 
 from parley_core.errors import ConfigurationError
+from parley_core.telemetry import LogFormat
 from parley_runtime.store import HIGHEST, LOWEST
 
 Role = Literal["front", "worker"]
@@ -135,6 +136,8 @@ class HostSettings(BaseSettings):
 
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
+    log_format: LogFormat = "auto"
+    """How log lines are written: as `text`, as `json`, or (`auto`) as text on a terminal and else as JSON."""
 
     @field_validator("role", "allowed_hosts", "push_allow", "trusted", mode="before")
     @classmethod

@@ -50,7 +50,7 @@ def main() -> None:
     assert spec.loader is not None
     executors = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(executors)
-    configure_logging("warning", as_json=False)
+    configure_logging("warning", form="text")
     uvloop.run(_serve([_host(*described, executors.Obedient()) for described in json.loads(sys.argv[1])]))
 
 

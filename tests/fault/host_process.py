@@ -34,7 +34,7 @@ def main() -> None:
     shift_clock(float(os.environ.get("CLOCK_AHEAD", "0")))
     module, _, name = sys.argv[1].rpartition(":")
     executor = getattr(importlib.import_module(module or "executors"), name)()
-    configure_logging("info", as_json=False)
+    configure_logging("info", form="text")
     uvloop.run(AgentHost(CARD, executor, HostSettings()).run())
 
 

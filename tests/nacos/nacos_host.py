@@ -127,7 +127,7 @@ def main() -> None:
     from parley_runtime.settings import HostSettings
 
     settings = HostSettings()
-    configure_logging(settings.log_level, as_json=False)
+    configure_logging(settings.log_level, form="text")
     uvloop.run(AgentHost(card(), Echo(), settings).run())
 
 

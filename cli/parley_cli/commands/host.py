@@ -86,8 +86,11 @@ def host(
     ] = None,
     namespace: Annotated[
         str | None,
-        _option(
-            "namespace", "Namespace of the registry to publish it in. Default: its address's, else public"
+        typer.Option(
+            "--namespace",
+            "-n",
+            envvar="PARLEY_NAMESPACE",
+            help="Namespace of the registry to publish it in. Default: that of its address, else public",
         ),
     ] = None,
     registry_token_file: Annotated[
@@ -169,6 +172,9 @@ def host(
     log_level: Annotated[
         str | None, _option("log_level", "debug, info, warning or error. Default: info")
     ] = None,
+    log_format: Annotated[
+        str | None, _option("log_format", "text, json or auto. Default: auto (text on a terminal, else JSON)")
+    ] = None,
 ) -> None:
     """Host an a2a-sdk AgentExecutor as a durable A2A server.
 
@@ -193,7 +199,7 @@ async def _serve(executor: str, card: Path, extended: Path | None, given: dict[s
     except ValidationError as error:
         raise ConfigurationError(faults(error)) from error
     parse_listen(settings.listen)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, form=settings.log_format)
     more = read_card(extended) if extended is not None else None
     await AgentHost(read_card(card), load_executor(executor), settings, extended_card=more).run()
 

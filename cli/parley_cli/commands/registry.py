@@ -110,6 +110,10 @@ def registry(
     log_level: Annotated[
         str, typer.Option(envvar="PARLEY_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
+    log_format: Annotated[
+        str,
+        typer.Option(envvar="PARLEY_LOG_FORMAT", help="text, json or auto (text on a terminal, else JSON)."),
+    ] = "auto",
 ) -> None:
     """Serve a registry: agents publish themselves and are found by skill.
 
@@ -126,6 +130,7 @@ def registry(
         "--ttl": ttl,
         "--allow": allow,
         "--log-level": log_level,
+        "--log-format": log_format,
         "--trusted-keys": trusted_keys,
         "--grants": grants,
         "--embeddings": embeddings,
