@@ -24,10 +24,17 @@ $(STAMP): requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(MEMBERS:%=-e ./%)
 	@rm -f $(VENV)/.installed-* && touch $@
 
+# What an image of deploy/Containerfile needs, in the versions of all.txt: $(1) the image, $(2) its members.
+lock-image = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 -c requirements/all.txt $(MEMBERS:%=--no-emit-package parley-%) $(2:%=%/pyproject.toml) -o requirements/$(1).txt
+
 lock: ## pin every dependency again (host-free, hashed)
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 requirements/uv.in -o requirements/uv.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 --group dev $(MEMBERS:%=--no-emit-package parley-%) $(MEMBERS:%=%/pyproject.toml) -o requirements/all.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 -c requirements/all.txt requirements/build.in -o requirements/build.txt
+	$(call lock-image,registry,core registry)
+	$(call lock-image,operator,core registry operator)
+	$(call lock-image,host,core registry runtime agents cli)
 
 lint: setup ## ruff, mypy, import rules, no registry hosts in the tree
 	$(BIN)/ruff check .
@@ -69,6 +76,9 @@ engines-env: setup ## what Parley needs to use them, as exports for the shell
 
 engines-status: setup ## which of them run
 	@$(ENGINE) status $(ENGINES)
+
+plain-yaml: setup ## write deploy/kubernetes anew from charts/parley (needs Go the first time)
+	PYTHONPATH=deploy $(BIN)/python tests/kubernetes/plain.py
 
 clean: ## remove what make built
 	rm -rf $(VENV) .parley parley-out
