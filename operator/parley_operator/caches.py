@@ -1,7 +1,7 @@
 """All that the operator keeps of the API server in memory, and which Agent a change there is about."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from parley_operator.kube.client import MANAGER, Kube
@@ -39,21 +39,21 @@ class Work(NamedTuple):
 
 
 class Caches:
-    """One watched cache a kind, of one namespace or (None) all. `changed` is told what is to be looked at again."""
+    """One watched cache a kind, of some namespaces or all. `changed` is told what is to be looked at again."""
 
-    def __init__(self, kube: Kube, namespace: str | None, changed: Callable[[Work], None]) -> None:
+    def __init__(self, kube: Kube, namespaces: Sequence[str], changed: Callable[[Work], None]) -> None:
         self._changed = changed
-        self.agents = Informer(kube, AGENT, namespace, index=_team)
-        self.teams = Informer(kube, TEAM, namespace)
-        self.versions = Informer(kube, VERSION, namespace, index=_agent)
-        self.pods = Informer(kube, POD, namespace, labels=MANAGED, index=_agent, keep=_pod)
+        self.agents = Informer(kube, AGENT, namespaces, index=_team)
+        self.teams = Informer(kube, TEAM, namespaces)
+        self.versions = Informer(kube, VERSION, namespaces, index=_agent)
+        self.pods = Informer(kube, POD, namespaces, labels=MANAGED, index=_agent, keep=_pod)
         self._children = {
-            kind: Informer(kube, kind, namespace, labels=MANAGED, index=_agent, keep=_KEEP.get(kind, _as_is))
+            kind: Informer(kube, kind, namespaces, labels=MANAGED, index=_agent, keep=_KEEP.get(kind, _as_is))
             for kind in (*CHILDREN, CONFIG_MAP)
             if kind is not AUTOSCALER
         }
         # Those of others too: what they scale, we do not.
-        self._autoscalers = Informer(kube, AUTOSCALER, namespace, index=_agent_and_target)
+        self._autoscalers = Informer(kube, AUTOSCALER, namespaces, index=_agent_and_target)
         self._children[AUTOSCALER] = self._autoscalers
         self.of: Mapping[Kind, Informer] = {
             AGENT: self.agents,
@@ -70,7 +70,7 @@ class Caches:
     @property
     def synced(self) -> bool:
         """Whether all there was at the start is held."""
-        return all(informer.synced.is_set() for informer in self.of.values())
+        return all(informer.synced for informer in self.of.values())
 
     async def run(self) -> None:
         """Keep up until cancelled."""
@@ -81,7 +81,7 @@ class Caches:
     async def wait(self) -> None:
         """Come back when `synced`."""
         for informer in self.of.values():
-            await informer.synced.wait()
+            await informer.wait()
 
     def children(self, agent: Key) -> dict[Ref, dict[str, Any]]:
         """What the operator has made for an Agent, its versions apart."""

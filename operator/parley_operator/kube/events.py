@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from parley_operator.kube.client import Kube
-from parley_operator.kube.errors import AlreadyExists, ApiError, ApiUnavailable, NotFound, NotLeading
+from parley_operator.kube.errors import ApiError, ApiUnavailable, NotFound, NotLeading
 from parley_operator.kube.kinds import EVENT
 from parley_operator.metrics import EVENTS_LOST
 
@@ -38,25 +38,32 @@ class Told:
     note: str
 
 
+@dataclass(slots=True)
+class _Series:
+    last: float
+    count: int = 0
+
+
 class Events:
-    """Tells events, the same one again as a series of one: its count goes up."""
+    """Tells events, the same one again as a series of one: its count goes up. `instance` is no other process's."""
 
     def __init__(self, kube: Kube, instance: str) -> None:
         self._kube = kube
         self._instance = instance
         self._waiting: asyncio.Queue[Told] = asyncio.Queue(_WAITING)
-        self._last: OrderedDict[str, float] = OrderedDict()
+        self._known: OrderedDict[str, _Series] = OrderedDict()
 
     def tell(self, event: Told) -> None:
         """Have it told soon, or lost when there are too many."""
         now = asyncio.get_running_loop().time()
-        name = _name(event)
-        if now - self._last.get(name, -_AGAIN) < _AGAIN:
+        name = self._name(event)
+        series = self._known.setdefault(name, _Series(now - _AGAIN))
+        if now - series.last < _AGAIN:
             return
-        self._last[name] = now
-        self._last.move_to_end(name)
-        while len(self._last) > _REMEMBERED:
-            self._last.popitem(last=False)
+        series.last = now
+        self._known.move_to_end(name)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
         try:
             self._waiting.put_nowait(event)
         except asyncio.QueueFull:
@@ -74,47 +81,44 @@ class Events:
             await asyncio.sleep(1 / _RATE)
 
     async def _send(self, event: Told) -> None:
-        about = event.about
-        meta = about["metadata"]
-        name, namespace, now = _name(event), meta["namespace"], _now()
-        try:
-            await self._kube.create(
-                {
-                    "apiVersion": EVENT.api,
-                    "kind": EVENT.name,
-                    "metadata": {"namespace": namespace, "name": name},
-                    "eventTime": now,
-                    "reportingController": CONTROLLER,
-                    "reportingInstance": self._instance[:128],
-                    "action": event.reason[:128],
-                    "reason": event.reason[:128],
-                    "type": event.type,
-                    "note": event.note[:_NOTE],
-                    "regarding": {
-                        "apiVersion": about["apiVersion"],
-                        "kind": about["kind"],
-                        "namespace": namespace,
-                        "name": meta["name"],
-                        "uid": meta.get("uid", ""),
-                    },
-                }
-            )
-        except AlreadyExists:
+        about, now, name = event.about, _now(), self._name(event)
+        namespace = about["metadata"]["namespace"]
+        series = self._known.setdefault(name, _Series(0.0))
+        series.count += 1
+        if series.count > 1:
+            change = {"series": {"count": series.count, "lastObservedTime": now}}
             try:
-                known = await self._kube.get(EVENT, namespace, name)
+                await self._kube.patch(EVENT, namespace, name, change)
+                return
             except NotFound:
-                return  # it has just expired: the next time it is told anew
-            count = int((known.get("series") or {}).get("count") or 1) + 1
-            await self._kube.patch(
-                EVENT, namespace, name, {"series": {"count": count, "lastObservedTime": now}}
-            )
+                series.count = 1  # the server forgets events after an hour: it is told anew
+        await self._kube.create(
+            {
+                "apiVersion": EVENT.api,
+                "kind": EVENT.name,
+                "metadata": {"namespace": namespace, "name": name},
+                "eventTime": now,
+                "reportingController": CONTROLLER,
+                "reportingInstance": self._instance[:128],
+                "action": event.reason[:128],
+                "reason": event.reason[:128],
+                "type": event.type,
+                "note": event.note[:_NOTE],
+                "regarding": {
+                    "apiVersion": about["apiVersion"],
+                    "kind": about["kind"],
+                    "namespace": namespace,
+                    "name": about["metadata"]["name"],
+                    "uid": about["metadata"].get("uid", ""),
+                },
+            }
+        )
 
-
-def _name(event: Told) -> str:
-    """The same for the same event about the same object, whichever operator tells it."""
-    meta = event.about["metadata"]
-    told = "\n".join((str(meta.get("uid")), event.type, event.reason, event.note))
-    return f"{meta['name'][:200]}.{blake2b(told.encode(), digest_size=8).hexdigest()}"
+    def _name(self, event: Told) -> str:
+        """The same for the same event about the same object."""
+        meta = event.about["metadata"]
+        told = "\n".join((self._instance, str(meta.get("uid")), event.type, event.reason, event.note))
+        return f"{meta['name'][:200]}.{blake2b(told.encode(), digest_size=8).hexdigest()}"
 
 
 def _now() -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -36,8 +36,18 @@ Changed = Callable[[Key, Mapping[str, Any]], None]
 """Told of each object that is new, changed or (as it was last) gone."""
 
 
+class _Feed:
+    """One list and watch: of a namespace, or (None) of all."""
+
+    def __init__(self, namespace: str | None) -> None:
+        self.namespace = namespace
+        self.version = ""
+        """Up to where it has been told of everything; "": to be listed."""
+        self.synced = asyncio.Event()
+
+
 class Informer:
-    """The objects of one kind, of one namespace or all, with certain labels or all.
+    """The objects of one kind, of some namespaces or all, with certain labels or all.
 
     `index` names what an object may be found by; `keep` takes out of it what nobody here needs. What is held may be a
     little old: who writes by it names the resourceVersion.
@@ -47,24 +57,31 @@ class Informer:
         self,
         kube: Kube,
         kind: Kind,
-        namespace: str | None,
+        namespaces: Sequence[str] = (),
         *,
         labels: str = "",
         index: Callable[[Mapping[str, Any]], Iterable[str]] = lambda _: (),
         keep: Callable[[dict[str, Any]], dict[str, Any]] = lambda obj: obj,
     ) -> None:
         self.kind = kind
-        self.synced = asyncio.Event()
-        """Set once all there were at the start are held."""
         self._kube = kube
-        self._namespace = namespace
+        self._feeds: dict[str | None, _Feed] = {one: _Feed(one) for one in namespaces or (None,)}
         self._labels = labels
         self._index = index
         self._keep = keep
         self._held: dict[Key, _Held] = {}
         self._found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._tell: list[Changed] = []
-        self._version = ""
+
+    @property
+    def synced(self) -> bool:
+        """Whether all there were at the start are held."""
+        return all(feed.synced.is_set() for feed in self._feeds.values())
+
+    async def wait(self) -> None:
+        """Come back when `synced`."""
+        for feed in self._feeds.values():
+            await feed.synced.wait()
 
     def on_change(self, tell: Changed) -> None:
         """Have it told of every change from now on; it may not wait."""
@@ -83,9 +100,9 @@ class Informer:
         held = self._held.get(key)
         return held.version if held else ""
 
-    def keys(self) -> list[Key]:
-        """All there are."""
-        return list(self._held)
+    def __iter__(self) -> Iterator[Key]:
+        """All there are now."""
+        return iter(list(self._held))
 
     def find(self, namespace: str, mark: str) -> list[dict[str, Any]]:
         """The objects of a namespace that `index` has under that, by name."""
@@ -101,37 +118,43 @@ class Informer:
         see the past. Left alone when the watch has been told of newer things: what is not held then has gone since."""
         key = _key(obj)
         held = self._held.get(key)
-        if _newer(obj["metadata"]["resourceVersion"], held.version if held else self._version):
+        feed = self._feeds.get(None) or self._feeds[key.namespace]
+        if _newer(obj["metadata"]["resourceVersion"], held.version if held else feed.version):
             self._put(key, obj)
 
     async def run(self) -> None:
         """Keep up until cancelled. What goes wrong is logged, and tried again after a pause."""
+        async with asyncio.TaskGroup() as group:
+            for feed in self._feeds.values():
+                group.create_task(self._follow(feed))
+
+    async def _follow(self, feed: _Feed) -> None:
         backoff = Backoff(0.2, 15.0)
         why = "start"
         while True:
             try:
-                if not self._version:
+                if not feed.version:
                     WATCHES.labels(self.kind.name, why).inc()
-                    await self._list()
-                    self.synced.set()
-                async with aclosing(self._events()) as events:
-                    async for _ in events:
-                        backoff.reset()
-                continue  # it ended, as the server does every few minutes: go on from where it was
+                    await self._list(feed)
+                    feed.synced.set()
+                if await self._watch(feed):
+                    backoff.reset()  # and go on from where it was: the server ends every watch after some minutes
+                else:
+                    await asyncio.sleep(backoff.next())
             except Gone:
-                self._version, why = "", "expired"
+                feed.version, why = "", "expired"
                 await asyncio.sleep(backoff.next())
             except (ApiUnavailable, ApiError) as error:
                 pause = backoff.next()
                 _log.warning("%s: %s; again in %.1f s", self.kind.plural, error, pause)
                 await asyncio.sleep(pause)
 
-    async def _list(self) -> None:
+    async def _list(self, feed: _Feed) -> None:
         seen: set[Key] = set()
         after = ""
         while True:
             page, after, version = await self._kube.page(
-                self.kind, self._namespace, labels=self._labels, after=after
+                self.kind, feed.namespace, labels=self._labels, after=after
             )
             for obj in page:
                 # The members of a list do not say what they are.
@@ -144,22 +167,27 @@ class Informer:
             if not after:
                 break
         for key in self._held.keys() - seen:
-            self._drop(key)
-        self._version = version
+            if feed.namespace in (None, key.namespace):
+                self._drop(key)
+        feed.version = version
 
-    async def _events(self) -> AsyncGenerator[None, None]:
-        changes = self._kube.watch(self.kind, self._namespace, self._version, labels=self._labels)
+    async def _watch(self, feed: _Feed) -> bool:
+        """Whether anything came before it ended."""
+        came = False
+        changes = self._kube.watch(self.kind, feed.namespace, feed.version, labels=self._labels)
         async with aclosing(changes):
             async for what, obj in changes:
-                key, version = _key(obj) if what != "BOOKMARK" else None, obj["metadata"]["resourceVersion"]
-                # What is not newer was a write of ours, and is held already; or it was deleted and made again by us.
-                if key is not None and _newer(version, self.version(key)):
-                    if what == "DELETED":
-                        self._drop(key)
-                    elif self._put(key, obj):
-                        self._changed(key, obj)
-                self._version = version
-                yield
+                came, version = True, obj["metadata"]["resourceVersion"]
+                if what != "BOOKMARK":
+                    key = _key(obj)
+                    # What is not newer was a write of ours, and is held already; or it was deleted and made again by us.
+                    if _newer(version, self.version(key)):
+                        if what == "DELETED":
+                            self._drop(key)
+                        elif self._put(key, obj):
+                            self._changed(key, obj)
+                feed.version = version
+        return came
 
     def _put(self, key: Key, obj: dict[str, Any]) -> bool:
         """Whether anything of it changed that is kept."""
