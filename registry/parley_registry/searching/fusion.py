@@ -8,11 +8,11 @@ _K = 60
 
 
 def fused(by_words: Sequence[int], by_meaning: Sequence[int]) -> list[tuple[float, int]]:
-    """(score, number), best first. However much longer `by_words` is, the beginning stays the same."""
+    """(score, number) of all, in no particular order. However much longer `by_words` is, the best stay the same."""
     scores: dict[int, float] = {}
     for order in (by_words[:DEEP], by_meaning[:DEEP]):
         for rank, number in enumerate(order):
             scores[number] = scores.get(number, 0.0) + 1 / (_K + rank + 1)
-    best = sorted(scores, key=lambda number: (-scores[number], number))
-    late = [number for number in by_words[DEEP:] if number not in scores]
-    return [(round(scores.get(number, 0.0), 6), number) for number in (*best, *late)]
+    for rank, number in enumerate(by_words[DEEP:], DEEP):
+        scores.setdefault(number, 1 / (_K + rank + 1))
+    return [(round(score, 9), number) for number, score in scores.items()]

@@ -18,23 +18,19 @@ from pyroaring import BitMap
 from parley_registry.entry import Key
 from parley_registry.searching.document import FACETS, INTERFACE, OPEN, Document
 from parley_registry.searching.facets import Values
-from parley_registry.searching.fusion import DEEP, fused
+from parley_registry.searching.fusion import DEEP
 from parley_registry.searching.order import Order
 from parley_registry.searching.postings import Postings
 from parley_registry.searching.query import Position, Query
 from parley_registry.searching.ranker import Ranker, Wanted
+from parley_registry.searching.ranking import Match, Ranking
 from parley_registry.searching.reading import Read, read
 from parley_registry.searching.vectors import NearestVectors
 from parley_registry.searching.vocabulary import Vocabulary
 
-MAX_RANKED = 5000
-"""Ranked hits that one search by text can be paged through."""
-
 STATES = ("health", "owner", "signature", "external")
 """Facets whose values change while the card does not."""
 
-_FEW = 512
-"""Matches up to which ranking them alone is cheaper than ranking all that have the words."""
 _REMEMBERED = 256
 
 
@@ -49,23 +45,6 @@ class Found:
     total: int
     words: tuple[Read, ...]
     similar: Mapping[Key, float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """The documents that a query matches; in the order of their tiers; those of them that have its words as typed, and in
-    any way; those near in meaning, with how near; how to rank by words, and how many of all documents that reaches; and
-    the facets."""
-
-    documents: BitMap
-    tiers: tuple[BitMap, ...]
-    plain: BitMap
-    worded: BitMap
-    near: Mapping[int, float]
-    words: tuple[Read, ...]
-    wanted: Wanted | None
-    reach: int
-    facets: dict[str, dict[str, int]]
 
 
 class Index:
@@ -85,6 +64,7 @@ class Index:
         self._freed: list[int] = []
         self._ids: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
+        self._ranking = Ranking(self._ranker, self._keys)
         self._digests: dict[int, bytes] = {}
         self._order = Order()
         self._alive = BitMap()
@@ -93,7 +73,7 @@ class Index:
         self._others_of: dict[int, array[int]] = {}
         self._states_of: dict[int, tuple[int, ...]] = {}
         self._states: dict[tuple[int, ...], tuple[int, ...]] = {}
-        self._matched: dict[tuple[Query, bool], _Match] = {}
+        self._matched: dict[tuple[Query, bool], Match] = {}
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -208,7 +188,7 @@ class Index:
         for tier, within in enumerate(match.tiers):
             start = after if after and after.tier == tier else None
             if within and tier >= (after.tier if after else 0) and len(hits) <= limit:
-                page = self._ranked if match.wanted or match.near else self._named
+                page = self._ranking.page if match.wanted or match.near else self._named
                 hits += page(match, within, tier, limit - len(hits) + 1, start)
         more = len(hits) > limit
         return Found(
@@ -222,7 +202,7 @@ class Index:
             },
         )
 
-    def _match(self, query: Query, vector: NDArray[np.float32] | None) -> _Match:
+    def _match(self, query: Query, vector: NDArray[np.float32] | None) -> Match:
         known = (query, vector is not None)
         match = self._matched.get(known)
         if match is None:
@@ -231,7 +211,7 @@ class Index:
             match = self._matched[known] = self._matching(query, vector)
         return match
 
-    def _matching(self, query: Query, vector: NDArray[np.float32] | None) -> _Match:
+    def _matching(self, query: Query, vector: NDArray[np.float32] | None) -> Match:
         ranked = self._alive
         among: list[BitMap] = [self._latest] if query.latest else []
         criteria: list[list[int]] = []
@@ -259,49 +239,12 @@ class Index:
         rest = documents - first
         tiers = (first & self._latest, rest & self._latest, first - self._latest, rest - self._latest)
         facets = self._values.count(documents, FACETS, OPEN, self._listed_of)
-        return _Match(documents, tiers, plain, worded, near, words, wanted, reach, facets)
+        return Match(documents, tiers, plain, worded, near, words, wanted, reach, facets)
 
     def _named(
-        self, match: _Match, within: BitMap, tier: int, limit: int, after: Position | None
+        self, match: Match, within: BitMap, tier: int, limit: int, after: Position | None
     ) -> list[Position]:
         """Hits by name."""
         found = self._order.page(within, limit, after.key if after else None, self._keys.__getitem__)
         rank = after.rank if after else 0
         return [Position(tier, rank + i + 1, 1.0, key) for i, key in enumerate(found)]
-
-    def _ranked(
-        self, match: _Match, within: BitMap, tier: int, limit: int, after: Position | None
-    ) -> list[Position]:
-        """Hits by score. A page begins after the hit that the one before ended with, or if that is gone, in its place."""
-        skip = after.rank if after else 0
-        count = min(skip + limit, MAX_RANKED, len(within))
-        ranked = self._blended(match, within, count) if match.near else self._best(match, within, count)
-        if after:
-            places = (i + 1 for i, (_, number) in enumerate(ranked) if self._keys[number] == after.key)
-            skip = next(places, skip - 1)
-        return [
-            Position(tier, skip + i + 1, score, self._keys[number])
-            for i, (score, number) in enumerate(ranked[skip : skip + limit])
-        ]
-
-    def _blended(self, match: _Match, within: BitMap, count: int) -> list[tuple[float, int]]:
-        """At least the best `count` by words and by meaning together, as far as they go."""
-        by_words: list[int] = []
-        for part in (match.plain & within, match.worded & within - match.plain):
-            if part and len(by_words) < max(count, DEEP):
-                by_words += [
-                    number for _, number in self._best(match, part, min(max(count, DEEP), len(part)))
-                ]
-        return fused(by_words, [number for number in match.near if number in within])
-
-    def _best(self, match: _Match, within: BitMap, count: int) -> list[tuple[float, int]]:
-        """At least the best `count` of the documents `within`, if there are as many."""
-        assert match.wanted is not None
-        ask = min(match.reach, count * match.reach // len(within) * 5 // 4 + 20)
-        while True:
-            if len(within) <= _FEW and ask > 4 * _FEW:
-                return self._ranker.top(match.wanted, len(within), within, alone=True)
-            ranked = self._ranker.top(match.wanted, ask, within, alone=False)
-            if len(ranked) >= count or ask >= match.reach:
-                return ranked[:MAX_RANKED]
-            ask *= 4

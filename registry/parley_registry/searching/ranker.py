@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Any
 
 import tantivy
 from pyroaring import BitMap
@@ -89,27 +90,30 @@ class Ranker:
         """Let go of the threads that merge."""
         self._writer.wait_merging_threads()
 
-    def top(self, wanted: Wanted, limit: int, within: BitMap, *, alone: bool) -> list[tuple[float, int]]:
+    def top(
+        self, wanted: Wanted, limit: int, within: BitMap, *, alone: bool
+    ) -> tuple[list[tuple[float, int]], float]:
         """(score, number) of those documents `within` that are among the best `limit` of all that fit, or (`alone`) the
-        best `limit` of themselves. Equal scores come in the same order whatever the limit, until the next change.
-        """
+        best `limit` of themselves, in no particular order; and the score up to which all of them are there: of those that
+        have it, and less, some may be missing. Below 0 when none is."""
         query = self._query(wanted)
         if alone:
             only = Query.const_score_query(Query.term_set_query(self._schema, "id", list(within)), 0.0)
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, only)])
         found = self._searcher.search(query, limit + self._gone, count=False).hits
+        last = _rounded(found[-1][0]) if len(found) >= limit + self._gone else -1.0
         numbers = self._searcher.fast_field_values("id", [address for _, address in found])
         best = [
-            (round(float(score), 4), number)
+            (_rounded(score), number)
             for (score, _), number in zip(found, numbers, strict=True)
             if isinstance(number, int) and number in within
         ]
         if not self._fresh:
-            return best
+            return best, last
         words = {word for group in wanted.words for word, _ in group}
         rarity = {(field, word): self._rarity(field, word) for field, _ in _FIELDS for word in words}
         best += [(self._score(n, wanted, rarity), n) for n in self._fresh if n in within]
-        return sorted(best, key=lambda one: -one[0])
+        return best, last
 
     def _score(self, number: int, wanted: Wanted, rarity: Mapping[tuple[str, str], float]) -> float:
         score = 0.0
@@ -117,7 +121,7 @@ class Ranker:
             for word, weight in (one for group in wanted.words for one in group):
                 if times := of_field.count(word):
                     score += boost * weight * rarity[field, word] * times * (_K1 + 1) / (times + _K1)
-        return round(score, 4)
+        return _rounded(score)
 
     def _rarity(self, field: str, word: str) -> float:
         having = self._searcher.doc_freq(field, word) + 1
@@ -143,3 +147,7 @@ class Ranker:
 
     def _term(self, field: str, word: str) -> Query:
         return Query.term_query(self._schema, field, word, "basic" if field == "values" else "freq")
+
+
+def _rounded(score: Any) -> float:
+    return round(float(score), 4)
