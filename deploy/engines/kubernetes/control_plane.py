@@ -15,6 +15,7 @@ from engines.kubernetes.parts import Part, PartedServer
 from engines.kubernetes.programs import HOME, Programs, programs
 from engines.ports import free_port
 
+_IN_PODS = ("kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 # The mark of nodes that kwok takes care of.
 PRETENDS = ("kwok.x-k8s.io/node", "fake")
 FAKE_NODE = {
@@ -97,7 +98,7 @@ class ControlPlane(PartedServer):
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._facts.exists():
             port = free_port(self._preferred)
-            known = ("localhost", "127.0.0.1", "kubernetes.default.svc", f"{self._services}.1", self._address)
+            known = ("localhost", "127.0.0.1", *_IN_PODS, f"{self._services}.1", self._address)
             self._keys.make(f"https://{self._address}:{port}", names=list(dict.fromkeys(known)))
             half = self._facts.with_suffix(".new")
             write_private(half, json.dumps({"port": port}))
@@ -114,7 +115,7 @@ class ControlPlane(PartedServer):
 
     def _etcd(self) -> list[str]:
         (self.folder / "etcd.sock").unlink(missing_ok=True)
-        client, peer = f"unix://{self.folder}/etcd.sock", f"unix://{self.folder}/etcd-peer.sock"
+        nowhere = "http://localhost:1"  # what it tells others of itself; there are none
         return [
             *(
                 self._bin.path("etcd"),
@@ -123,9 +124,12 @@ class ControlPlane(PartedServer):
                 "--unsafe-no-fsync",
                 "--log-level=warn",
             ),
-            *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}"),
-            *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
-            f"--initial-cluster=default={peer}",
+            *(f"--listen-client-urls=unix://{self.folder}/etcd.sock", f"--advertise-client-urls={nowhere}"),
+            *(
+                f"--listen-peer-urls=unix://{self.folder}/etcd-peer.sock",
+                f"--initial-advertise-peer-urls={nowhere}",
+            ),
+            f"--initial-cluster=default={nowhere}",
         ]
 
     def _api(self) -> list[str]:

@@ -46,7 +46,9 @@ class Keys:
             self.accounts_key,
             ec.generate_private_key(ec.SECP256R1())
             .private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.TraditionalOpenSSL,
+                serialization.NoEncryption(),
             )
             .decode(),
         )

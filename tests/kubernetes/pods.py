@@ -1,0 +1,68 @@
+"""Pods of this machine's own programs, as an operator would make them: restricted, and with nothing mounted but by the image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def pod(image: str, command: Sequence[str], *, port: int | None = None) -> dict[str, Any]:
+    """The `spec` of one, ready once the port answers HTTP."""
+    container = {
+        "name": "main",
+        "image": image,
+        "command": list(command),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    if port:
+        container["ports"] = [{"containerPort": port}]
+        container["readinessProbe"] = {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1}
+    return {
+        "containers": [container],
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def deployment(name: str, spec: dict[str, Any], *, replicas: int = 1) -> dict[str, Any]:
+    """Of so many of these pods, labelled `app: name`."""
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+def service(name: str, port: int) -> dict[str, Any]:
+    """From port 80 to that of the pods labelled `app: name`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": port}]},
+    }
+
+
+def job(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """One run of this pod."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": {"spec": {**spec, "restartPolicy": "Never"}}},
+    }

@@ -1,0 +1,168 @@
+"""The cluster with a real node: pods run this machine's interpreter, and find each other and this machine's servers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from pods import RESTRICTED, deployment, job, pod, service
+
+from engines.kubernetes.real import IMAGES, RealCluster
+
+pytestmark = pytest.mark.cluster
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+# Answers with its version and the name of its pod.
+_SERVER = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"{sys.argv[1]} {os.environ['HOSTNAME']}".encode())
+http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Handler).serve_forever()
+"""
+_ASK_DATABASE = """
+import asyncio, asyncpg, sys
+async def ask():
+    connection = await asyncpg.connect(sys.argv[1], timeout=10)
+    print(await connection.fetchval("SELECT 'answered by ' || current_user"))
+asyncio.run(ask())
+"""
+
+
+def serving(version: str, image: str = IMAGES[0]) -> dict[str, object]:
+    return pod(image, ["python", "-c", _SERVER, version], port=8000)
+
+
+def asked(url: str, *, deadline: float = 20) -> str:
+    """What it answers, once it does."""
+    until = time.monotonic() + deadline
+    while True:
+        try:
+            return httpx.get(url, timeout=2).raise_for_status().text
+        except httpx.HTTPError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def address(cluster: RealCluster, namespace: str, kind: str, name: str, path: str) -> str:
+    return cluster.kubectl("get", kind, name, "-n", namespace, "-o", f"jsonpath={{{path}}}")
+
+
+def available(cluster: RealCluster, namespace: str, name: str) -> None:
+    cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=60s", timeout=70)
+
+
+def test_restricted_pods_run_this_interpreter_behind_a_service(
+    real_cluster: RealCluster, real_namespace: str
+) -> None:
+    kubectl = real_cluster.kubectl
+    for label, value in RESTRICTED.items():
+        kubectl("label", "namespace", real_namespace, f"{label}={value}")
+    web = deployment("web", serving("one"), replicas=2)
+    kubectl.apply([web, service("web", 8000)], "-n", real_namespace)
+    available(real_cluster, real_namespace, "web")
+    url = f"http://{address(real_cluster, real_namespace, 'service', 'web', '.spec.clusterIP')}"
+    # By the Service from this machine, and by the pod's own address.
+    assert asked(url).startswith("one web-")
+    name = asked(url).split()[1]
+    assert asked(
+        f"http://{address(real_cluster, real_namespace, 'pod', name, '.status.podIP')}:8000"
+    ).endswith(name)
+    # By the Service's name from a pod.
+    fetch = (
+        "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+    )
+    for known in ("web", f"web.{real_namespace}.svc.cluster.local"):
+        told = kubectl("exec", name, "-n", real_namespace, "--", "python", "-c", fetch, f"http://{known}")
+        assert told.startswith("one web-")
+    # Another version takes over.
+    kubectl.apply(deployment("web", serving("two", IMAGES[1]), replicas=2), "-n", real_namespace)
+    available(real_cluster, real_namespace, "web")
+    assert asked(url).startswith("two web-")
+
+
+def test_a_pod_has_the_parley_command_and_cannot_write_where_it_lies(
+    real_cluster: RealCluster, real_namespace: str
+) -> None:
+    kubectl = real_cluster.kubectl
+    check = "import parley_core, pathlib; pathlib.Path(parley_core.__file__).with_name('x').touch()"
+    kubectl.apply(
+        [
+            job("help", pod(real_cluster.image, ["parley", "--help"])),
+            job("write", pod(real_cluster.image, ["python", "-c", check])),
+        ],
+        "-n",
+        real_namespace,
+    )
+    kubectl("wait", "job/help", "-n", real_namespace, "--for=condition=Complete", "--timeout=60s", timeout=70)
+    assert "parley host" in kubectl("logs", "job/help", "-n", real_namespace)
+    kubectl("wait", "job/write", "-n", real_namespace, "--for=condition=Failed", "--timeout=60s", timeout=70)
+    assert "Read-only file system" in kubectl("logs", "job/write", "-n", real_namespace)
+
+
+def test_pods_reach_the_servers_of_this_machine(
+    real_cluster: RealCluster, real_namespace: str, postgres_dsn: str
+) -> None:
+    kubectl = real_cluster.kubectl
+    ask = ["python", "-c", _ASK_DATABASE, real_cluster.reach(postgres_dsn)]
+    kubectl.apply(job("ask", pod(real_cluster.image, ask)), "-n", real_namespace)
+    kubectl("wait", "job/ask", "-n", real_namespace, "--for=condition=Complete", "--timeout=60s", timeout=70)
+    assert kubectl("logs", "job/ask", "-n", real_namespace).strip() == "answered by parley"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_pods_go_on_without_api_server_and_kubelet_and_come_back_with_them(
+    own_real_cluster: Callable[..., RealCluster],
+) -> None:
+    cluster = own_real_cluster()
+    cluster.kubectl.apply([deployment("web", serving("one")), service("web", 8000)])
+    available(cluster, "default", "web")
+    url = f"http://{address(cluster, 'default', 'service', 'web', '.spec.clusterIP')}"
+    before = asked(url)
+    cluster.kill("api", "kubelet", "proxy")
+    assert asked(url) == before
+    cluster.start()
+    assert asked(url) == before
+    cluster.kubectl("delete", "pod", before.split()[1], "--grace-period=0", "--force")
+    available(cluster, "default", "web")
+    assert asked(url) != before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_nothing_is_left_when_its_user_is_killed() -> None:
+    started = "from engines.kubernetes.real import RealCluster; c = RealCluster().start(); print(c.folder.parent, c.machine.place.link, flush=True); input()"
+    user = subprocess.Popen(
+        [sys.executable, "-c", started],
+        env={**os.environ, "PYTHONPATH": str(DEPLOY)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert user.stdout
+    folder, link = user.stdout.readline().split()
+    user.send_signal(signal.SIGKILL)
+    user.wait()
+
+    def left() -> list[str]:
+        there = [path for path in (folder, f"/sys/class/net/{link}") if Path(path).exists()]
+        return there + [
+            str(process)
+            for process in psutil.process_iter(["cmdline"])
+            if folder in " ".join(process.info["cmdline"] or [])
+        ]
+
+    until = time.monotonic() + 30
+    while left() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert left() == []
