@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from parley_operator.observed import Object
-from parley_operator.resources.agent import AgentSpec
+from parley_operator.resources.agent import AgentSpec, AgentStatus
+from parley_operator.resources.conditions import unclock
 from parley_operator.resources.rollout import Prometheus, RolloutPolicy, Webhook
 from parley_registry.client import Rollout, shifting
 
@@ -24,6 +25,14 @@ def figures(spec: AgentSpec, versions: int, table: Rollout | None, *, deleting: 
         return False
     follows = spec.autoscaling is not None and spec.autoscaling.tasks_per_replica is not None
     return deleting or follows or versions > 1 or len(table.versions) > 1
+
+
+def window(status: AgentStatus, now: float) -> float:
+    """Over how many seconds figures are needed: since the canary got its first share."""
+    state = status.rollout
+    if state is None or not state.first_step:
+        return 60.0
+    return max(60.0, now - unclock(state.first_step) + 1.0)
 
 
 def questions(spec: AgentSpec, table: Rollout | None) -> tuple[Question, ...]:
@@ -49,5 +58,5 @@ def filled(query: str, agent: Object, current: str, canary: str) -> str:
 def _questions(policy: RolloutPolicy) -> Iterator[Question]:
     for analysis in (policy.analysis, *(step.analysis for step in policy.steps)):
         if analysis is not None:
-            for check in (*analysis.prometheus, *analysis.webhooks):
-                yield Question(check.name, check)
+            yield from (Question(check.name, check) for check in analysis.prometheus)
+            yield from (Question(check.name, check) for check in analysis.webhooks)

@@ -49,6 +49,12 @@ class Settings:
     """User of containers whose image does not say (None: the image's own, as OpenShift wants it)."""
     addresses: Literal["names", "ips"] = "names"
     """Whether agents publish the DNS name or the address of their Service; the latter is for clusters without DNS."""
+    volumes: tuple[Object, ...] = ()
+    """Volumes that every pod has besides its own …"""
+    mounts: tuple[Object, ...] = ()
+    """… where every container has them …"""
+    env: tuple[Object, ...] = ()
+    """… and variables that each has besides its own."""
     jwks: str = ""
     """Content of a key set that verifies callers' tokens, in place of `auth_jwks`: each agent gets it as a file."""
 
@@ -86,9 +92,6 @@ class Observed:
     """Of each Secret that is referenced and there, a hash of its content (the platform's too)."""
     configmaps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of each ConfigMap that is referenced and there, its data."""
-    refused: Mapping[Ref, str] = field(default_factory=dict)
-    """Objects that the API server refused lately as they are (invalid, forbidden, over a quota, somebody else's), and
-    why. They are not planned until this is forgotten."""
     scaled_by_others: frozenset[str] = frozenset()
     """Deployments that an autoscaler which is not ours is set to."""
     table: Rollout | None = None

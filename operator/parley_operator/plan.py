@@ -1,70 +1,376 @@
-"""From what is observed of an Agent to what is to be done: pure, without a clock, a network or a memory."""
+"""From what is observed of an Agent to what is to be done: pure, without a clock, a network or a memory.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+The order in which a Plan is carried out, and what each decision goes by, is such that an operator may end at any point: the
+next one sees what was done and goes on. Where shares or scaling down are concerned, nothing is decided while the registry
+cannot be reached.
+"""
 
-from parley_operator.observed import Ref
-from parley_registry.client import Rollout
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from parley_operator import draining, remote, removal, scaling, telling
+from parley_operator.decision import Event, Plan, Scale
+from parley_operator.draining import wind_down
+from parley_operator.identity import Unidentified, identify
+from parley_operator.manifests import deployment, sharing
+from parley_operator.manifests.meta import FINALIZER, finalizer, selector
+from parley_operator.observed import Object, Observed, Ref
+from parley_operator.resources.agent import AgentSpec, AgentStatus, RolloutState
+from parley_operator.resources.base import seconds
+from parley_operator.resources.conditions import clock, unclock
+from parley_operator.resources.version import AgentVersionSpec, AgentVersionStatus
+from parley_operator.rollout import Course, Situation, advance
+from parley_operator.versions import Version, trouble, versions_of
+from parley_registry.client import Rollout, shifting
+
+__all__ = ["Event", "Plan", "Scale", "plan"]
+
+_SOON = 5.0
+"""Seconds between two looks while tasks are followed."""
+_WAKING = 15.0
+"""Seconds between two looks for tasks of versions that have drained."""
 
 
-class Scale(NamedTuple):
-    """A Deployment's wanted replicas, to be set by the scale subresource alone."""
-
-    ref: Ref
-    replicas: int
+def plan(observed: Observed) -> Plan:
+    """What is to be done now."""
+    agent = observed.agent
+    before = _status(agent)
+    try:
+        spec = AgentSpec.read(agent["spec"])
+    except ValidationError as error:
+        faults = "; ".join(f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        return Plan(status=telling.refused(agent, before, ("SpecInvalid", faults), observed.now))
+    if "deletionTimestamp" in agent["metadata"]:
+        return removal.plan(observed, spec, before)
+    if spec.runtime == "remote":
+        return remote.plan(observed, spec, before)
+    return _Planning(observed, spec, before).plan()
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """What is told in Kubernetes' events. `on` is the name of an AgentVersion; "" for the Agent itself."""
+class _Shares:
+    """The rollout as it is to be: the table, where it stands, the versions' statuses, and what is told of it."""
 
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
-    on: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done, in the order of the fields: an operator may end between any two of them.
-
-    Whoever applies it stops at the first that fails, observes again and plans again. The same plan applied twice does
-    nothing the second time.
-    """
-
-    apply: tuple[Mapping[str, Any], ...] = ()
-    """Whole desired objects, to be applied on the server under our field manager, in this order; those that are as they
-    should be, too. Their owner is named without a uid where it is an AgentVersion (`uid: ""`): who applies puts that in.
-    An object that is there and is nobody's or another's is not to be taken over: that is a refusal (`Observed.refused`)."""
-    register: str = ""
-    """URL of a card that is to be registered in the registry (`register_url`)."""
-    limits: Mapping[str, Any] | None = None
-    """Limits to be put to any host of the agent."""
-    table: Rollout | None = None
-    """The rollout table to be set, expecting the revision that it carries."""
-    status: Mapping[str, Any] | None = None
-    """The Agent's whole status, to replace the one there **only if the Agent still has the resourceVersion that was
-    observed**; None: as it is."""
-    version_status: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Whole status of AgentVersions, by name, under the same condition; only those that change."""
+    table: Rollout | None
+    state: RolloutState
+    statuses: Mapping[str, AgentVersionStatus]
+    held: frozenset[str] = frozenset()
     events: tuple[Event, ...] = ()
-    scale: tuple[Scale, ...] = ()
-    latest: str = ""
-    """The version that is to be the latest in the registry."""
-    unpublish: tuple[str, ...] = ()
-    """Versions to be deleted from the registry. One that is in use there refuses; then it is tried again later."""
-    withdraw: bool = False
-    """Whether the agent is to be deleted from the registry with all its versions. Not being able to is no failure once
-    `finalize` stands beside it."""
-    delete: tuple[Ref, ...] = ()
-    """Objects to be deleted; what they own goes with them."""
-    finalize: bool = False
-    """Whether our finalizer is to be taken off the Agent."""
     again: float | None = None
-    """Seconds after which to plan again though nothing was heard of; None: not needed."""
 
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to do now."""
-        return self == Plan(again=self.again)
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(self, observed: Observed, spec: AgentSpec, before: AgentStatus) -> None:
+        self._at = observed
+        self._agent = observed.agent
+        self._spec = spec
+        self._before = before
+        self._now = observed.now
+        found = identify(
+            observed.agent["metadata"]["name"],
+            spec,
+            observed.settings,
+            observed.secrets,
+            observed.configmaps,
+        )
+        self._fault = (found.reason, found.message) if isinstance(found, Unidentified) else None
+        self._wanted = None if isinstance(found, Unidentified) else found
+        every = versions_of(observed.versions, observed.children)
+        self._versions = tuple(one for one in every if not one.deleting)
+        self._by_version = {one.version: one for one in self._versions}
+
+    def plan(self) -> Plan:
+        shares = self._shares()
+        replicas, statuses = self._replicas(shares)
+        gone, table = self._history(shares.table, statuses)
+        statuses = self._with_messages(statuses)
+        story = telling.Story(
+            agent=self._agent,
+            settings=self._at.settings,
+            table=table,
+            state=shares.state,
+            versions=self._versions,
+            statuses=statuses,
+            replicas={name: count for name, count in replicas.items() if count is not None},
+            url=self._url(),
+            fault=self._fault,
+            worries=self._worries(shares),
+        )
+        status = telling.told(story, self._before, self._now)
+        return Plan(
+            apply=tuple(self._objects()),
+            table=table if table != self._at.table else None,
+            status=status if status != self._before.written() else None,
+            version_status={
+                one.name: statuses[one.name].written()
+                for one in self._versions
+                if statuses[one.name] != one.status
+            },
+            events=shares.events,
+            scale=tuple(
+                Scale(Ref("Deployment", one.name), count)
+                for one in self._versions
+                if (count := replicas[one.name]) is not None and one.deployment and count != one.replicas
+            ),
+            latest=self._latest(table),
+            unpublish=tuple(one.version for one in gone if one.version in self._at.published),
+            delete=(*(Ref("AgentVersion", one.name) for one in gone), *self._superfluous()),
+            again=self._again(shares, statuses),
+        )
+
+    # -- shares
+
+    def _shares(self) -> _Shares:
+        at, state = self._at, self._before.rollout or RolloutState()
+        statuses = {one.name: one.status for one in self._versions}
+        if at.table is None:
+            held = frozenset({self._wanted.version}) if self._wanted else frozenset()
+            return _Shares(None, state, statuses, held, again=_SOON)
+        course = advance(self._situation(at.table, state))
+        held = self._held(at.table, course)
+        wound = wind_down(
+            course.table,
+            self._versions,
+            at.figures,
+            self._spec.rollout,
+            self._now,
+            held=held,
+            moved=course.moved,
+        )
+        table, events = wound.table, (*course.events, *wound.events)
+        known = {one.version for one in table.versions}
+        if table != at.table and not known <= at.published:
+            # The registry would refuse it: a version that is in it has to publish itself again first.
+            table, events = at.table, ()
+        again = course.again
+        if _only_says(state, course.state) and self._now - unclock(state.checked) < draining.COUNTED:
+            return _Shares(table, state, wound.statuses, held, events, again)
+        after = course.state
+        if after.message != state.message:
+            after = after.model_copy(update={"checked": clock(self._now)})
+        return _Shares(table, after, wound.statuses, held, events, again)
+
+    def _situation(self, table: Rollout, state: RolloutState) -> Situation:
+        at = self._at
+        published = [one for one in self._versions if one.version in at.published]
+        alive = {version for version, one in (at.figures or {}).items() if one.workers}
+        return Situation(
+            now=self._now,
+            table=table,
+            state=state,
+            policy=self._spec.rollout,
+            wanted=self._wanted.version if self._wanted else "",
+            hash=self._wanted.hash if self._wanted else "",
+            ready=frozenset(one.version for one in published if one.complete),
+            serving=frozenset(one.version for one in published if one.available),
+            known=frozenset(self._by_version) | alive,
+            last_good=self._before.current_version,
+            figures=at.figures,
+            checks=at.checks,
+        )
+
+    def _held(self, table: Rollout, course: Course) -> frozenset[str]:
+        """Versions that have to have pods whatever the table says: the one that is to be rolled out, and without a table the
+        one that was good last."""
+        held = set()
+        state = course.state
+        if self._wanted and (
+            self._wanted.hash != state.target
+            or state.phase == "Waiting"
+            or (state.phase in ("Stepping", "Paused", "Done") and not table.versions)
+        ):
+            held.add(self._wanted.version)
+        if not table.versions:
+            held.add(self._before.current_version)
+        return frozenset(held)
+
+    # -- pods
+
+    def _replicas(self, shares: _Shares) -> tuple[dict[str, int | None], dict[str, AgentVersionStatus]]:
+        """How many pods each version is to have (None: that is left to others), by AgentVersion's name."""
+        counts: dict[str, int | None] = {}
+        statuses = dict(shares.statuses)
+        for one in self._versions:
+            count, status = self._count(one, statuses[one.name], shares)
+            if count and one.name in self._at.scaled_by_others and one.replicas:
+                count = None
+            counts[one.name] = count
+            there = one.replicas if count is None else count
+            statuses[one.name] = status.model_copy(update={"replicas": there, "ready": one.available})
+        return counts, statuses
+
+    def _count(
+        self, one: Version, status: AgentVersionStatus, shares: _Shares
+    ) -> tuple[int | None, AgentVersionStatus]:
+        figures = self._at.figures
+        serves = one.version in shares.held or status.state in ("Current", "Ramping")
+        if shares.table is None:
+            # Never fewer than there are: what the table says now is not known.
+            if not serves:
+                return None, status
+            count, status = scaling.serving(self._spec, one, status, figures, self._now)
+            return (None if count is None else max(count, one.replicas)), status
+        if serves:
+            return scaling.serving(self._spec, one, status, figures, self._now)
+        if status.drained_at is None:
+            return scaling.draining(self._spec, one, status, figures, self._now)
+        in_table = any(row.version == one.version for row in shares.table.versions)
+        if in_table and figures is None:
+            return None, status  # it may have been woken for tasks that go on
+        waiting = figures[one.version].working if figures and one.version in figures else 0
+        if in_table and waiting:
+            return max(one.replicas, 1), status
+        return 0, status
+
+    # -- what goes
+
+    def _history(
+        self, table: Rollout | None, statuses: Mapping[str, AgentVersionStatus]
+    ) -> tuple[Sequence[Version], Rollout | None]:
+        """Versions to be deleted now, and the table without those that go next."""
+        if table is None or self._at.table is None:
+            return (), table
+        last = self._before.rollout.version if self._before.rollout else ""
+        wanted = self._wanted.version if self._wanted else last
+        old = [one for one in self._versions if one.version != wanted]
+        gone = draining.expired(table, old, statuses, self._spec.rollout.history_limit)
+        in_table = {row.version for row in self._at.table.versions}
+        for one in gone:
+            if any(row.version == one.version and row.state == "Drained" for row in table.versions):
+                table = shifting.retire(table, one.version)
+        return [one for one in gone if one.version not in in_table], table
+
+    def _superfluous(self) -> list[Ref]:
+        """Objects of ours that the spec does not ask for any more."""
+        children = self._at.children
+        name = self._agent["metadata"]["name"]
+        found = []
+        if self._spec.security.network.open:
+            found.append(Ref("NetworkPolicy", name))
+        if self._spec.security.service_account:
+            found.append(Ref("ServiceAccount", name))
+        wanted = {ref["metadata"]["name"] for ref in self._autoscalers()}
+        found += [ref for ref in children if ref.kind == "HorizontalPodAutoscaler" and ref.name not in wanted]
+        return [ref for ref in found if ref in children]
+
+    # -- objects
+
+    def _objects(self) -> list[Mapping[str, Any]]:
+        agent, spec, settings = self._agent, self._spec, self._at.settings
+        meta = agent["metadata"]
+        made: list[Mapping[str, Any]] = []
+        if FINALIZER not in (meta.get("finalizers") or ()) and not _owned(agent):
+            made.append(finalizer(agent))
+        made.append(sharing.service(agent))
+        if not spec.security.service_account:
+            made.append(sharing.service_account(agent))
+        if not spec.security.network.open:
+            made.append(sharing.network_policy(agent, spec, settings))
+        if settings.jwks:
+            made.append(sharing.trust(agent, settings))
+        made.append(sharing.disruption_budget(agent))
+        url = self._url()
+        if not url:
+            return made  # what the pods publish is not known yet
+        if self._wanted and self._wanted.version not in self._by_version:
+            made += self._made(self._wanted, "", url)
+        for one in self._versions:
+            made += self._made(one.spec, one.uid, url)
+        return [*made, *self._autoscalers()]
+
+    def _made(self, spec: AgentVersionSpec, uid: str, url: str) -> list[Mapping[str, Any]]:
+        made: list[Mapping[str, Any]] = [deployment.agent_version(spec, self._agent)] if not uid else []
+        if spec.card:
+            made.append(deployment.card(spec, uid, self._agent))
+        made.append(deployment.deployment(spec, uid, self._agent, url, self._at.settings))
+        return made
+
+    def _autoscalers(self) -> list[Mapping[str, Any]]:
+        wanted = self._spec.autoscaling
+        if wanted is None or wanted.cpu_percent is None:
+            return []
+        return [
+            sharing.autoscaler(self._agent, one.name, wanted)
+            for one in self._versions
+            if one.deployment and one.status.state in ("Current", "Ramping", "Draining")
+        ]
+
+    def _url(self) -> str:
+        found = self._at.children.get(Ref("Service", self._agent["metadata"]["name"]))
+        return sharing.url(self._agent, self._at.settings, found)
+
+    # -- what is told
+
+    def _with_messages(self, statuses: Mapping[str, AgentVersionStatus]) -> dict[str, AgentVersionStatus]:
+        told = dict(statuses)
+        for one in self._versions:
+            said = ""
+            if one.replicas and not one.complete:
+                said = trouble(self._at.pods, selector(one.spec.agent, one.spec.hash))
+            told[one.name] = told[one.name].model_copy(update={"message": said})
+        return told
+
+    def _worries(self, shares: _Shares) -> list[tuple[str, str]]:
+        at, state = self._at, shares.state
+        found = []
+        if at.table is None:
+            said = f"the registry cannot be reached, all shares stay as they are: {at.registry_error}"
+            found.append(("RegistryUnreachable", said))
+        target = self._by_version.get(state.version)
+        if state.phase in ("Waiting", "Stepping") and target and not target.complete:
+            said = trouble(at.pods, selector(target.spec.agent, target.spec.hash))
+            late = self._now - unclock(state.started) >= seconds(self._spec.rollout.progress_deadline)
+            if late and state.phase == "Waiting":
+                waits = (
+                    f"the pods of {state.version} have not come up in {self._spec.rollout.progress_deadline}"
+                )
+                found.append(("ProgressDeadlineExceeded", f"{waits}{': ' if said else ''}{said}"))
+            elif said:
+                found.append(("PodsNotStarting", f"{state.version}: {said}"))
+        if at.table and shifting.canary(at.table) and at.figures is None and self._judges():
+            found.append(("FiguresUnknown", f"how the versions do is not known: {at.figures_error}"))
+        return found
+
+    def _judges(self) -> bool:
+        policy = self._spec.rollout
+        return policy.analysis is not None or any(step.analysis for step in policy.steps)
+
+    def _latest(self, table: Rollout | None) -> str:
+        if table is None or not self._at.latest:
+            return ""
+        current = table.current
+        return current if current in self._at.published and current != self._at.latest else ""
+
+    def _again(self, shares: _Shares, statuses: Mapping[str, AgentVersionStatus]) -> float | None:
+        times = [shares.again]
+        winding = any(one.draining_since and not one.drained_at for one in statuses.values())
+        if winding or scaling.follows_tasks(self._spec):
+            times.append(_SOON)
+        if any(one.state == "Drained" and not one.moved for one in statuses.values()):
+            times.append(_WAKING)
+        if shares.state.phase == "Waiting" and shares.state.started:
+            left = unclock(shares.state.started) + seconds(self._spec.rollout.progress_deadline) - self._now
+            times.append(left + 1.0 if left > 0 else None)
+        return min((one for one in times if one is not None), default=None)
+
+
+def _only_says(before: RolloutState, after: RolloutState) -> bool:
+    """Whether nothing is new but the words, which may change with every task."""
+    return bool(before.checked) and before == after.model_copy(update={"message": before.message})
+
+
+def _owned(agent: Object) -> bool:
+    """Whether an AgentTeam made it: then the finalizer is that one's to apply, with the spec."""
+    return any(one.get("kind") == "AgentTeam" for one in agent["metadata"].get("ownerReferences") or ())
+
+
+def _status(agent: Object) -> AgentStatus:
+    try:
+        return AgentStatus.read(agent.get("status") or {})
+    except ValidationError:
+        return AgentStatus()

@@ -177,8 +177,12 @@ class RolloutState(Model):
     """By how many of its tasks it was judged last."""
     passed: bool = False
     """Whether it passed when it was judged last."""
+    unavailable: Annotated[str, Field(max_length=32)] = ""
+    """Since when its pods take no calls though those of the current version do."""
     message: Annotated[str, Field(max_length=2048)] = ""
     """What it waits for, or why it ended so."""
+    checked: Annotated[str, Field(max_length=32)] = ""
+    """When that was said."""
 
 
 class AgentStatus(Model):

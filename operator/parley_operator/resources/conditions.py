@@ -1,5 +1,6 @@
 """Conditions, as all of Kubernetes has them."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -30,6 +31,11 @@ class Condition(Model):
 def clock(now: float) -> str:
     """A time as Kubernetes writes it, in whole seconds."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def stamp(now: float) -> str:
+    """The same, never before `now`: of what is to last so long at least."""
+    return clock(math.ceil(now))
 
 
 def unclock(text: str) -> float:

@@ -44,8 +44,8 @@ class Network(Model):
     hosts: Annotated[tuple[Host, ...], Field(max_length=64)] = ()
     """What else may be reached: model servers, repositories."""
     callers: Literal["namespace", "cluster", "named"] = "namespace"
-    """Whose pods may call the agent: those of its namespace, all of the cluster, or those that `callerPods` names. Agents that name this one, and
-    the operator, may always."""
+    """Whose pods may call the agent: those of its namespace, all of the cluster, or those that `callerPods` names.
+    The operator may always."""
     caller_pods: Annotated[tuple[Free, ...], Field(max_length=32)] = ()
     """Peers as in a NetworkPolicy's `from` (podSelector, namespaceSelector, ipBlock) that may call the agent too."""
     open: bool = False

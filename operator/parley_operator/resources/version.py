@@ -53,6 +53,8 @@ class AgentVersionStatus(Model):
     """Since when it has had no open task while it drained."""
     drained_at: Annotated[str | None, Field(max_length=32)] = None
     """When it was drained."""
+    counted: Annotated[str | None, Field(max_length=32)] = None
+    """When its tasks were counted."""
     fewer_since: Annotated[str | None, Field(max_length=32)] = None
     """Since when fewer pods would be enough."""
     moved: bool = False

@@ -1,0 +1,156 @@
+"""What becomes of versions that get no new contexts: they drain, are kept for a while without pods, and go. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from parley_operator.decision import Event
+from parley_operator.judging import Figures
+from parley_operator.resources.base import seconds
+from parley_operator.resources.conditions import clock, unclock
+from parley_operator.resources.rollout import RolloutPolicy
+from parley_operator.resources.version import AgentVersionStatus
+from parley_operator.versions import Version
+from parley_registry.client import Rollout, RolloutVersion, shifting
+
+SETTLED = 3.0
+"""Seconds after which no front gives a new context to a version whose share was taken away."""
+COUNTED = 5.0
+"""Seconds for which a count of tasks stands in a status: a status that changed with every task would be written all day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wound:
+    """The table after it was seen what has drained, and the statuses of versions, by AgentVersion's name."""
+
+    table: Rollout
+    statuses: Mapping[str, AgentVersionStatus]
+    events: tuple[Event, ...] = ()
+
+
+def wind_down(
+    table: Rollout,
+    versions: Iterable[Version],
+    figures: Figures | None,
+    policy: RolloutPolicy,
+    now: float,
+    *,
+    held: frozenset[str],
+    moved: frozenset[str],
+) -> Wound:
+    """Follow the versions that drain, up to their end. `held` are those that are to get a share although the table does
+    not have them yet, `moved` those that were just taken out of it."""
+    statuses: dict[str, AgentVersionStatus] = {}
+    events: list[Event] = []
+    rows = {one.version: one for one in table.versions}
+    for one in versions:
+        row = rows.get(one.version)
+        status = _counted(one, figures, now)
+        state = row.state if row else ("Inactive" if status.state == "Inactive" else "Drained")
+        update: dict[str, Any] = {"state": state, "weight": row.weight if row else 0.0}
+        if one.version in moved:
+            update |= {"state": "Drained", "moved": True, "drained_at": clock(now), "idle_since": None}
+        elif (
+            state in ("Current", "Ramping") or (row is None and one.version in held) or _waits(row, one, held)
+        ):
+            update |= {"draining_since": None, "idle_since": None, "drained_at": None, "moved": False}
+            if row is None:
+                update["state"] = "Inactive"
+        elif state == "Draining" and one.version in held:
+            update |= {"idle_since": None, "drained_at": None, "moved": False}
+        elif state == "Drained" and row is not None:
+            update |= {"drained_at": status.drained_at or clock(now), "idle_since": None}
+        elif row is not None or status.drained_at is None:
+            end, dates = _winding(status, _open(one.version, figures), policy, now)
+            update |= dates
+            if end:
+                table, told = _ended(table, one, end)
+                events += told
+                update |= {"state": "Drained" if row else state, "moved": end == "expired"}
+        statuses[one.name] = status.model_copy(update=update)
+    table, told = _orphans(table, rows, {one.version for one in versions}, figures)
+    return Wound(table, statuses, (*events, *told))
+
+
+def expired(
+    table: Rollout, versions: Iterable[Version], statuses: Mapping[str, AgentVersionStatus], limit: int
+) -> tuple[Version, ...]:
+    """Versions beyond the history limit, those that drained first; and those that never had a context at all."""
+    in_table = {one.version for one in table.versions}
+    over = [one for one in versions if statuses[one.name].drained_at and not one.pods and not one.replicas]
+    never = [one for one in over if statuses[one.name].state == "Inactive" and one.version not in in_table]
+    kept = sorted(
+        (one for one in over if one not in never),
+        key=lambda one: (statuses[one.name].drained_at or "", one.name),
+        reverse=True,
+    )
+    return (*never, *kept[limit:])
+
+
+def _waits(row: RolloutVersion | None, one: Version, held: frozenset[str]) -> bool:
+    """Whether it stands in the table as drained, and is to come back."""
+    return row is not None and row.state == "Drained" and one.version in held
+
+
+def _winding(
+    status: AgentVersionStatus, tasks: int | None, policy: RolloutPolicy, now: float
+) -> tuple[str, dict[str, str | None]]:
+    """How the draining ended ("" not yet, "idle" or "expired"), and its dates."""
+    since = status.draining_since or clock(now)
+    idle = (status.idle_since or clock(now)) if tasks == 0 else None
+    dates: dict[str, str | None] = {"draining_since": since, "idle_since": idle}
+    if idle is not None and now - unclock(idle) >= max(SETTLED, seconds(policy.drain.idle)):
+        return "idle", dates | {"drained_at": clock(now), "idle_since": None}
+    if now - unclock(since) >= seconds(policy.drain.deadline):
+        return "expired", dates | {"drained_at": clock(now), "idle_since": None}
+    return "", dates
+
+
+def _ended(table: Rollout, one: Version, end: str) -> tuple[Rollout, list[Event]]:
+    if not any(row.version == one.version for row in table.versions):
+        return table, []
+    if end == "idle":
+        said = f"{one.version} has no open task any more; its pods are stopped"
+        return shifting.drained(table, lambda version: version != one.version), [
+            Event("Normal", "VersionDrained", said)
+        ]
+    said = f"the time for {one.version} to drain is over; the current version goes on with its contexts"
+    rest = tuple(row for row in table.versions if row.version != one.version)
+    return replace(table, versions=rest), [Event("Warning", "DrainDeadline", said)]
+
+
+def _orphans(
+    table: Rollout, rows: Mapping[str, RolloutVersion], known: set[str], figures: Figures | None
+) -> tuple[Rollout, list[Event]]:
+    """Versions that drain, of which there is neither an AgentVersion nor a worker: nobody would do what waits for them."""
+    if figures is None:
+        return table, []
+    gone = [
+        row.version
+        for row in rows.values()
+        if row.state in ("Draining", "Drained")
+        and row.version not in known
+        and (row.version not in figures or not figures[row.version].workers)
+    ]
+    rest = tuple(row for row in table.versions if row.version not in gone)
+    said = "there is nothing left of {}; the current version goes on with its contexts"
+    return replace(table, versions=rest), [
+        Event("Normal", "VersionRetired", said.format(version)) for version in gone
+    ]
+
+
+def _open(version: str, figures: Figures | None) -> int | None:
+    if figures is None:
+        return None
+    return figures[version].open if version in figures else 0
+
+
+def _counted(one: Version, figures: Figures | None, now: float) -> AgentVersionStatus:
+    """Its status with the tasks counted now, unless that was done a moment ago."""
+    status, tasks = one.status, _open(one.version, figures)
+    if tasks is None:
+        return status.model_copy(update={"active_tasks": None, "counted": None})
+    fresh = status.counted is not None and now - unclock(status.counted) < COUNTED
+    if status.active_tasks == tasks or (fresh and bool(status.active_tasks) == bool(tasks)):
+        return status
+    return status.model_copy(update={"active_tasks": tasks, "counted": clock(now)})

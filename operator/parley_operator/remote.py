@@ -1,0 +1,60 @@
+"""An Agent that runs elsewhere: it has no pods, only its place in the registry. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from parley_operator.decision import Plan
+from parley_operator.manifests.meta import FINALIZER, finalizer
+from parley_operator.observed import Observed
+from parley_operator.resources.agent import AgentSpec, AgentStatus
+from parley_operator.telling import Found, conditions
+
+_AGAIN = 30.0
+
+
+def plan(observed: Observed, spec: AgentSpec, before: AgentStatus) -> Plan:
+    """What is to be done now."""
+    found, remote = observed.remote, spec.remote
+    url = remote.url if remote and remote.url else ""
+    register = url if url and observed.table is not None and found is None else ""
+    apply: tuple[Mapping[str, Any], ...] = ()
+    if FINALIZER not in (observed.agent["metadata"].get("finalizers") or ()):
+        apply = (finalizer(observed.agent),)
+    accepted = Found("Accepted", True, "Accepted", "the spec can be carried out")
+    degraded = Found("Degraded", False, "AsExpected", "")
+    if observed.table is None:
+        said = f"the registry cannot be reached: {observed.registry_error}"
+        known = next((one for one in before.conditions if one.type == "Ready"), None)
+        ready = Found("Ready", known.status == "True" if known else None, "RegistryUnreachable", said)
+        degraded = Found("Degraded", True, "RegistryUnreachable", said)
+    elif found is None:
+        name = remote.agent if remote and remote.agent else ""
+        said = (
+            f"nobody has published {name} in the registry"
+            if name
+            else f"the card at {url} is not registered yet"
+        )
+        ready = Found("Ready", False, "NotPublished", said)
+    elif found.health == "down":
+        ready = Found("Ready", False, "Down", f"the registry cannot see that {found.version} runs")
+        degraded = Found("Degraded", True, "Down", ready.message)
+    else:
+        ready = Found("Ready", True, "Published", f"{found.version} is in the registry and {found.health}")
+    generation = int(observed.agent["metadata"].get("generation", 0))
+    rolled = Found("RolledOut", ready.holds, ready.reason, ready.message)
+    progressing = Found("Progressing", bool(register), "Registering" if register else "NothingToDo", "")
+    status = AgentStatus(
+        observed_generation=generation,
+        phase="Degraded" if degraded.holds else "Ready" if ready.holds else "Pending",
+        current_version=found.version if found else before.current_version,
+        url=found.url if found else before.url,
+        conditions=conditions(
+            [accepted, ready, progressing, degraded, rolled], before.conditions, generation, observed.now
+        ),
+    ).written()
+    return Plan(
+        apply=apply,
+        register=register,
+        status=status if status != before.written() else None,
+        again=_AGAIN,
+    )
