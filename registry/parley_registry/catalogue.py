@@ -211,6 +211,7 @@ class Catalogue:
     # -- in the background
     async def _follow(self) -> None:
         await self.search.build()
+        _logger.info("%d entries are served", self.search.size)
         while True:
             await self.feed.next_news()
             try:

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from engines.nacos import Nacos as Server
 from parley_registry.audit import Actor
 from parley_registry.backends.nacos import NacosRecord
 from parley_registry.entry import Agent, Instance, Key
-from parley_registry.errors import NotOwner
+from parley_registry.errors import NotOwner, RegistryBusy
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.removal import remove
 from parley_registry.nacos.server import Nacos
+from parley_registry.record import Stored
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -92,8 +94,9 @@ def lose_everything(server: Server) -> None:
 
 
 async def test_a_nacos_that_comes_back_empty_empties_nothing_at_once(
-    own_nacos: Callable[..., Server], tmp_path: Path
+    own_nacos: Callable[..., Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "parley_registry")
     server = own_nacos()
     url = server.address(server.create_namespace())
     names = {"coder", "tester", "planner", "reviewer", "team"}
@@ -124,6 +127,15 @@ async def test_a_nacos_that_comes_back_empty_empties_nothing_at_once(
         entry = await here.record.latest(here.agent("tester"))
         assert entry is not None
         assert entry.owner == "ann"
+    for line, times in {
+        "0 agents of": 2,  # at the start, and when all was looked at
+        "Nacos is away": 1,
+        "Nacos is back": 1,
+        "known agents of": 1,
+        "the copy is as Nacos says again": 1,
+    }.items():
+        assert sum(line in message for message in caplog.messages) == times, line
+    assert server.password not in caplog.text
 
 
 async def test_an_agent_that_is_deleted_past_the_catalogue_leaves_its_name_to_its_owner(
@@ -170,3 +182,15 @@ async def test_a_host_whose_version_is_deleted_past_the_catalogue_publishes_agai
         await here.publish("coder", instance=AT_1)
         assert await here.record.heartbeat(here.key("coder"), "one")
         assert await here.health("coder") == "up"
+
+
+async def test_a_publish_of_what_is_deleted_at_that_moment_is_to_be_tried_again(
+    nacos_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none_any_more(keys: Sequence[Key]) -> Sequence[Stored]:
+        return []
+
+    async with catalogue(nacos_url, tmp_path) as here:
+        monkeypatch.setattr(here.record._copy, "load", none_any_more)
+        with pytest.raises(RegistryBusy, match="publish it again"):
+            await here.publish("coder")
