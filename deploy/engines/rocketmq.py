@@ -10,9 +10,11 @@ from typing import Literal, Self
 
 from engines.certificate import make_certificate
 from engines.errors import EngineError
+from engines.files import write_private
 from engines.java import Jars, jars, java
 from engines.ports import free_port
 from engines.program import Program
+from engines.rocketmq_access import Access
 from engines.server import Server
 
 Part = Literal["namesrv", "broker", "proxy"]
@@ -57,23 +59,29 @@ class RocketMQ(Server):
         port: int = 0,
         address: str = "127.0.0.1",
         short_lived: bool = False,
+        secure: bool = False,
         archive: bool = False,
     ) -> None:
         """`port` is the preferred one of the proxy. `address` is where they listen, and what they tell clients. `short_lived` compiles
-        quickly rather than well: half the processor time to start, for tests, not for measuring. `archive` writes the archives of
-        classes when it is stopped."""
+        quickly rather than well: half the processor time to start, for tests, not for measuring. `secure`: all three speak TLS
+        alone, and every call must be signed by a user who may do it (ACL 2.0). `archive` writes the archives of classes when it is
+        stopped."""
         super().__init__("rocketmq", folder)
         self._programs = {part: Program(part, self.folder.parent) for part in PARTS}
         self._host = address
         self._facts = self.folder / "ports.json"
         self._preferred = port
+        self._secure = secure
         self._archive = archive
         self._compiler = "-XX:TieredStopAtLevel=1" if short_lived else "-XX:CICompilerCount=2"
 
     @property
     def url(self) -> str:
-        """What `--queue` and `--bus` take: `rocketmq://127.0.0.1:port?namesrv=127.0.0.1:port`."""
-        return f"rocketmq://{self.proxy}?namesrv={self.namesrv}"
+        """What `--queue` and `--bus` take: `rocketmq://127.0.0.1:port?namesrv=127.0.0.1:port`; of a secure one
+        `rocketmqs://…` with the authority's certificate and the file of the first user's keys."""
+        if not self._secure:
+            return f"rocketmq://{self.proxy}?namesrv={self.namesrv}"
+        return f"rocketmqs://{self.proxy}?namesrv={self.namesrv}&ca={self.ca}&credentials={self.credentials}"
 
     @property
     def proxy(self) -> str:
@@ -94,6 +102,11 @@ class RocketMQ(Server):
     def ca(self) -> Path:
         """The certificate that the proxy shows (for localhost and 127.0.0.1), which is its own authority."""
         return self.folder / "conf" / "tls" / "rocketmq.crt"
+
+    @property
+    def credentials(self) -> Path:
+        """Of a secure one: the keys of its first user, who may do all, as RocketMQ's tools take them."""
+        return self.folder / "conf" / "tools.yml"
 
     @classmethod
     def fetch(cls) -> Jars:
@@ -188,7 +201,8 @@ class RocketMQ(Server):
             *_MEMORY[part],
             *found.archive_options(part, make=self._archive),
             *("-XX:+UseSerialGC", "-XX:-UsePerfData", self._compiler),
-            *("-Djava.net.preferIPv4Stack=true", "-Dtls.server.mode=disabled"),
+            "-Djava.net.preferIPv4Stack=true",
+            *self._encryption(),
             # Its logs, and the native library that RocksDB unpacks at each start, stay in the folder.
             *(f"-Duser.home={home}", f"-Djava.io.tmpdir={home / 'tmp'}", f"-Drocketmq.home.dir={home}"),
             *_OPENED,
@@ -202,6 +216,12 @@ class RocketMQ(Server):
                 "RMQ_PROXY_HOME": str(home),
             },
         )
+
+    def _encryption(self) -> list[str]:
+        if not self._secure:
+            return ["-Dtls.server.mode=disabled"]
+        settings = self.folder / "conf" / "tls" / "tls.properties"
+        return ["-Dtls.server.mode=enforcing", "-Dtls.enable=true", f"-Dtls.config.file={settings}"]
 
     def _await(self, part: Part) -> None:
         program = self._programs[part]
@@ -220,7 +240,8 @@ class RocketMQ(Server):
             "proxy": free_port(self._preferred),
             "remoting": free_port(),
         }
-        make_certificate(self.ca, conf / "tls" / "rocketmq.key")
+        key = conf / "tls" / "rocketmq.key"
+        make_certificate(self.ca, key)
         (conf / "namesrv.conf").write_text(f"bindAddress={self._host}\nlistenPort={ports['namesrv']}\n")
         broker = {
             "brokerIP1": self._host,
@@ -231,16 +252,19 @@ class RocketMQ(Server):
             "namesrvAddr": f"{self._host}:{ports['namesrv']}",
             "storePathRootDir": self.folder / "store",
         }
+        access = Access.make(conf, self.ca, key) if self._secure else None
+        broker |= access.broker if access else {}
         added = "".join(f"{name}={value}\n" for name, value in broker.items())
-        (conf / "broker.conf").write_text((_HOME / "broker.conf").read_text() + added)
+        write_private(conf / "broker.conf", (_HOME / "broker.conf").read_text() + added)
         proxy = {
             **json.loads((_HOME / "proxy.json").read_text()),
             "namesrvAddr": broker["namesrvAddr"],
             "localServeAddr": self._host,
             "grpcServerPort": ports["proxy"],
             "remotingListenPort": ports["remoting"],
+            **(access.proxy if access else {}),
         }
-        (conf / "proxy.json").write_text(json.dumps(proxy, indent=2))
+        write_private(conf / "proxy.json", json.dumps(proxy, indent=2))
         self._facts.write_text(json.dumps(ports))
 
     def _port(self, part: Part) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import orjson
@@ -64,6 +65,7 @@ class Admin:
 
     def __init__(self, address: RocketAddress) -> None:
         self._namesrv = address.namesrv
+        self._call = partial(call, tls=address.remoting_tls(), credentials=address.credentials)
 
     async def make(self, topics: Sequence[Topic] = (), groups: Sequence[Group] = ()) -> None:
         """Make these, or bring those that exist to this form. Raises RocketAway, RocketError."""
@@ -100,25 +102,25 @@ class Admin:
         ]
         for broker in await self.brokers():
             if configs:
-                await call(broker, _TOPICS, {}, orjson.dumps({"topicConfigList": configs}))
+                await self._call(broker, _TOPICS, {}, orjson.dumps({"topicConfigList": configs}))
             if members:
-                await call(broker, _GROUPS, {}, orjson.dumps({"groupConfigList": members}))
+                await self._call(broker, _GROUPS, {}, orjson.dumps({"groupConfigList": members}))
 
     async def remove(self, topics: Sequence[str] = (), groups: Sequence[str] = ()) -> None:
         """Remove these; what is not there is as good as removed. Raises RocketAway, RocketError."""
         for broker in await self.brokers():
             for name in groups:
-                await call(broker, _DELETE_GROUP, {"groupName": name, "cleanOffset": "true"})
+                await self._call(broker, _DELETE_GROUP, {"groupName": name, "cleanOffset": "true"})
             for name in topics:
-                await call(broker, _DELETE_TOPIC, {"topic": name})
+                await self._call(broker, _DELETE_TOPIC, {"topic": name})
         for name in topics:
-            await call(self._namesrv, _DELETE_TOPIC_AT_NAMESRV, {"topic": name})
+            await self._call(self._namesrv, _DELETE_TOPIC_AT_NAMESRV, {"topic": name})
 
     async def groups(self) -> set[str]:
         """All consumer groups. Raises RocketAway, RocketError."""
         found: set[str] = set()
         for broker in await self.brokers():
-            table = orjson.loads(await call(broker, _ALL_GROUPS))["subscriptionGroupTable"]
+            table = orjson.loads(await self._call(broker, _ALL_GROUPS))["subscriptionGroupTable"]
             found.update(table)
         return found
 
@@ -130,7 +132,7 @@ class Admin:
         for broker in await self.brokers():
             fields = {"parentTopic": parent, "group": group, "clientId": group, "maxCount": 1}
             try:
-                answer = orjson.loads(await call(broker, _LITE_CLIENT, fields))
+                answer = orjson.loads(await self._call(broker, _LITE_CLIENT, fields))
             except RocketError:
                 continue  # a broker that does not know the group
             seen = max(seen, answer["lastAccessTime"] / 1000)
@@ -138,7 +140,7 @@ class Admin:
 
     async def brokers(self) -> list[tuple[str, int]]:
         """The addresses of the brokers that can be written to. Raises RocketAway when none is known."""
-        raw = await call(self._namesrv, _CLUSTER, deadline=2.0)
+        raw = await self._call(self._namesrv, _CLUSTER, deadline=2.0)
         table = orjson.loads(_BARE_KEY.sub(rb'\1"\2":"', raw))[
             "brokerAddrTable"
         ]  # its JSON has numbers as keys

@@ -8,7 +8,14 @@ from typing import Any
 import grpc
 
 from parley_runtime.rocketmq.address import RocketAddress
-from parley_runtime.rocketmq.errors import RocketAway, RocketError, TooManyLiteTopics, TopicMissing
+from parley_runtime.rocketmq.errors import (
+    NotAllowed,
+    RocketAway,
+    RocketError,
+    TooManyLiteTopics,
+    TopicMissing,
+    untrusted,
+)
 from parley_runtime.rocketmq.stubs import definition, stub
 
 _OPTIONS = (
@@ -58,7 +65,11 @@ class Connection:
 
     def open(self) -> None:
         """Make the channel; nothing is sent yet."""
-        self._channel = grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
+        if self.address.tls:
+            trusted = grpc.ssl_channel_credentials(self.address.ca)
+            self._channel = grpc.aio.secure_channel(self.address.target, trusted, options=_OPTIONS)
+        else:
+            self._channel = grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
         self._stub = stub.MessagingServiceStub(self._channel)
         self._answered = time.monotonic()
         self.number += 1
@@ -76,7 +87,9 @@ class Connection:
         """One call; its response, which may carry a status that is not OK. Raises RocketAway."""
         number = self.number
         try:
-            response = await getattr(self._stub, method)(request, metadata=metadata, timeout=deadline)
+            response = await getattr(self._stub, method)(
+                request, metadata=self._signed(metadata), timeout=deadline
+            )
         except grpc.aio.AioRpcError as error:
             silent = time.monotonic() - self._answered > _SILENT
             if silent and number == self.number and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -90,7 +103,8 @@ class Connection:
     ) -> AsyncGenerator[Any, None]:
         """The responses of a call that has several. Raises RocketAway."""
         try:
-            async for response in getattr(self._stub, method)(request, metadata=metadata, timeout=deadline):
+            signed = self._signed(metadata)
+            async for response in getattr(self._stub, method)(request, metadata=signed, timeout=deadline):
                 yield response
         except grpc.aio.AioRpcError as error:
             raise away(error) from None
@@ -105,7 +119,11 @@ class Connection:
 
     def duplex(self, method: str, metadata: Any) -> Any:
         """A call that both sides write to (grpc.aio's StreamStreamCall)."""
-        return getattr(self._stub, method)(metadata=metadata)
+        return getattr(self._stub, method)(metadata=self._signed(metadata))
+
+    def _signed(self, metadata: Any) -> Any:
+        credentials = self.address.credentials
+        return metadata if credentials is None else (*metadata, *credentials.metadata())
 
 
 def check(status: Any, *allowed: int) -> None:
@@ -114,6 +132,8 @@ def check(status: Any, *allowed: int) -> None:
         return
     said = status.message.partition("\n")[0][:200]
     name = definition.Code.Name(status.code) if status.code in definition.Code.values() else "unknown"
+    if status.code in (definition.Code.UNAUTHORIZED, definition.Code.FORBIDDEN):
+        raise NotAllowed("RocketMQ", said, status.code)
     text = f"RocketMQ says {name} ({status.code}): {said}"
     if status.code == definition.Code.TOPIC_NOT_FOUND:
         raise TopicMissing(text, status.code)
@@ -126,5 +146,7 @@ def check(status: Any, *allowed: int) -> None:
 
 def away(error: Any) -> RocketAway:
     """A failed call (an AioRpcError) in Parley's words."""
+    if "CERTIFICATE_VERIFY_FAILED" in (error.details() or ""):
+        return untrusted("the RocketMQ proxy")
     detail = (error.details() or "").partition("\n")[0][:200]
     return RocketAway(f"the RocketMQ proxy does not answer: {error.code().name.lower()} ({detail})")

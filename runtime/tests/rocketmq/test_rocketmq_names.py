@@ -1,13 +1,17 @@
 """Names, addresses and message formats: what other programs rely on."""
 
+from pathlib import Path
+
 import pytest
 from a2a.types import a2a_pb2 as pb
 
+from engines.certificate import make_certificate
 from parley_core.errors import ConfigurationError
 from parley_runtime.bus import Wake
 from parley_runtime.buses.session_message import LARGEST, decode, encode
 from parley_runtime.rocketmq import names
 from parley_runtime.rocketmq.address import RocketAddress
+from parley_runtime.rocketmq.credentials import ACCESS_KEY, SECRET_KEY, Credentials
 from parley_runtime.store import ERROR, MESSAGE, LoggedEvent
 
 AWKWARD = ["coder", "the coder", "Köder", "a" * 100, "a.b", "-", "x" * 51]
@@ -60,9 +64,43 @@ def test_an_address_has_defaults() -> None:
     ],
 )  # fmt: skip
 def test_another_address_is_refused_with_the_form_to_use(url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"use|rocketmq") as refused:
+    with pytest.raises(ConfigurationError, match=r"use rocketmq|use \?|set PARLEY") as refused:
         RocketAddress.parse(url)
     assert "secret" not in str(refused.value)
+
+
+def test_an_address_may_ask_for_tls_and_name_an_authority(tmp_path: Path) -> None:
+    make_certificate(tmp_path / "ca.crt", tmp_path / "ca.key")
+    address = RocketAddress.parse(f"rocketmqs://mq?ca={tmp_path / 'ca.crt'}")
+    assert (address.tls, address.ca) == (True, (tmp_path / "ca.crt").read_bytes())
+    assert RocketAddress.parse("rocketmqs://mq").ca is None
+    for url in ("rocketmqs://mq?ca=/nowhere.pem", f"rocketmqs://mq?ca={tmp_path / 'ca.key'}"):
+        with pytest.raises(ConfigurationError, match="no certificates can be read"):
+            RocketAddress.parse(url)
+    with pytest.raises(ConfigurationError, match="rocketmqs://"):
+        RocketAddress.parse(f"rocketmq://mq?ca={tmp_path / 'ca.crt'}")
+
+
+def test_an_access_key_comes_from_a_file_or_the_environment_and_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tools.yml"
+    file.write_text("accessKey: agent\nsecretKey: 'of its own'\n")
+    expected = Credentials("agent", "of its own")
+    url = f"rocketmq://mq?credentials={file}"
+    assert RocketAddress.parse(url).credentials == expected
+    assert "of its own" not in repr(RocketAddress.parse(url))
+    monkeypatch.setenv(ACCESS_KEY, "agent")
+    with pytest.raises(ConfigurationError, match=SECRET_KEY):
+        RocketAddress.parse("rocketmq://mq")
+    monkeypatch.setenv(SECRET_KEY, "of its own")
+    assert RocketAddress.parse("rocketmq://mq").credentials == expected
+    for text in ("accessKey: agent\n", "no key"):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError, match="accessKey"):
+            RocketAddress.parse(url)
+    with pytest.raises(ConfigurationError, match="No such file"):
+        RocketAddress.parse("rocketmq://mq?credentials=/nowhere.yml")
 
 
 def events(*bodies: bytes) -> list[LoggedEvent]:
