@@ -17,6 +17,8 @@ from parley_core.signingkeys import PRIVATE
 log = logging.getLogger(__name__)
 
 _MAX_BYTES = 512 * 1024
+_MAX_KEYS = 200
+"""Keys of one set: looking for one among many thousands takes longer than a caller may be kept waiting."""
 
 
 class KeySet:
@@ -162,5 +164,7 @@ def _parse(body: bytes) -> tuple[Mapping[str, Any], ...]:
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list):
         raise ValueError("this is not a JSON Web Key Set: it has no list of keys")
+    if len(keys) > _MAX_KEYS:
+        raise ValueError(f"it has {len(keys)} keys, of which at most {_MAX_KEYS} are taken")
     public = [key for key in keys if isinstance(key, dict) and key.get("kty") in ("RSA", "EC", "OKP")]
     return tuple({k: v for k, v in key.items() if k not in PRIVATE} for key in public)
