@@ -14,6 +14,7 @@ from pods import RESTRICTED
 
 from engines.errors import EngineError
 from engines.kubernetes.control_plane import ControlPlane
+from engines.kubernetes.foreign import ForeignCluster
 from engines.kubernetes.kubectl import Kubectl
 
 pytestmark = pytest.mark.cluster
@@ -59,7 +60,7 @@ def test_helm_has_nothing_to_say_against_it(kubectl: Kubectl) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"oprator.replicas": 2}, "oprator"),
+        ({"oprator.replicas": 2}, "'oprator' not allowed"),
         ({"operator.replicas": 0}, "operator/replicas"),
         ({"operator.replicas": "two"}, "operator/replicas"),
         ({"operator.namespaces": ["Team A"]}, "operator/namespaces/0"),
@@ -70,7 +71,7 @@ def test_helm_has_nothing_to_say_against_it(kubectl: Kubectl) -> None:
         ({"platform.store": "postgresql://db/parley"}, "platform/store"),
         ({"platform.queue": "amqp://mq"}, "platform/queue"),
         ({"platform.blobs": "/var/blobs"}, "platform/blobs"),
-        ({"platform.env": {"aws_region": "x"}}, "platform/env"),
+        ({"platform.env": {"aws_region": "x"}}, "invalid propertyName 'aws_region'"),
         ({"postgresql.storage": "much"}, "postgresql/storage"),
         ({"image.pullPolicy": "Sometimes"}, "image/pullPolicy"),
         ({"team.name": "The_Team"}, "team/name"),
@@ -88,7 +89,7 @@ def test_a_value_that_cannot_work_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(EngineError) as refused:
         template(kubectl, values=values)
-    assert said in str(refused.value)
+    assert said in str(refused.value).replace("\\'", "'")
 
 
 def test_every_value_has_a_description_and_every_setting_a_value() -> None:
@@ -237,11 +238,11 @@ def test_addresses_lead_where_the_values_say(kubectl: Kubectl) -> None:
         for variable in pods(theirs)["parley-operator"]["containers"][0]["env"]
         if variable["name"] == "PARLEY_OPERATOR_PLATFORM_EGRESS"
     ]
-    assert [port["port"] for rule in json.loads(egress) for port in rule["ports"]] == [6432, 9000, 8420]
+    assert [port["port"] for rule in json.loads(egress) for port in rule["ports"]] == [8420, 6432, 9000]
 
 
 def test_passwords_are_made_once_and_stay_over_an_upgrade(
-    kubectl: Kubectl, crds: None, restricted: str, cluster: ControlPlane
+    kubectl: Kubectl, crds: None, restricted: str
 ) -> None:
     told = (
         "-n",
@@ -269,9 +270,9 @@ def test_passwords_are_made_once_and_stay_over_an_upgrade(
 
 
 def test_an_install_with_pods_that_pretend_becomes_available(
-    kubectl: Kubectl, crds: None, restricted: str, cluster: ControlPlane
+    kubectl: Kubectl, crds: None, restricted: str, cluster: ControlPlane | ForeignCluster
 ) -> None:
-    if not cluster.pretends:
+    if isinstance(cluster, ForeignCluster) and not cluster.pretends:
         pytest.skip("the images are not on that cluster")
     told = (
         "-n",
