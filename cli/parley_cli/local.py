@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from parley_cli.home import Home, try_lock
+from parley_cli.overnacos import VARIABLE, OverNacos
 from parley_cli.platform import (
     Platform,
     end,
@@ -76,10 +77,12 @@ class Attachment:
             return _stop(self.home)
 
 
-def attach(home: Home, *, start: bool = True) -> Attachment:
-    """Use the platform of `home`, ready to work; start one if none runs.
+def attach(home: Home, *, start: bool = True, nacos: str = "") -> Attachment:
+    """Use the platform of `home`, ready to work; start one if none runs, with a registry over the Nacos at `nacos` if that
+    is given.
 
-    Raises PlatformError when it does not start, NotRunning when it may not be started and none runs.
+    Raises PlatformError when it does not start or runs over another Nacos, NotRunning when it may not be started and none
+    runs.
     """
     home.create()
     with home.held("up", timeout=START_SECONDS):
@@ -89,7 +92,11 @@ def attach(home: Home, *, start: bool = True) -> Attachment:
             raise NotRunning(f"no platform runs in {home.root}: start one with `parley up`")
         if started:
             home.kept.unlink(missing_ok=True)
-            platform = _start(home)
+            platform = _start(home, nacos)
+        elif nacos and platform and platform.over != (wanted := OverNacos.of(nacos)):
+            raise PlatformError(
+                f"the platform runs {platform.over} already, not {wanted}: `parley down` ends it, then start it again"
+            )
         else:
             platform = _until_ready(home, None)
         users = home.lock("users")
@@ -109,9 +116,10 @@ def attached(home: Home, *, keep: bool = False) -> Iterator[Attachment]:
         use.release()
 
 
-def up(home: Home) -> tuple[Platform, bool]:
-    """Have the platform run until `down`. Returns it, and whether it had to be started. Raises PlatformError."""
-    use = attach(home)
+def up(home: Home, nacos: str = "") -> tuple[Platform, bool]:
+    """Have the platform run until `down`, over a Nacos if one is given. Returns it, and whether it had to be started. Raises
+    PlatformError."""
+    use = attach(home, nacos=nacos)
     use.keep()
     use.release()
     return use.platform, use.started
@@ -125,7 +133,7 @@ def down(home: Home) -> bool:
     return _stop(home)
 
 
-def _start(home: Home) -> Platform:
+def _start(home: Home, nacos: str) -> Platform:
     with open(home.logs / "supervisor.log", "ab") as output:
         process = subprocess.Popen(
             [*COMMAND, str(home.root)],
@@ -133,7 +141,7 @@ def _start(home: Home) -> Platform:
             stdout=output,
             stderr=output,
             cwd=home.root,
-            env={**os.environ, "PARLEY_HOME": str(home.root)},
+            env={**os.environ, "PARLEY_HOME": str(home.root)} | ({VARIABLE: nacos} if nacos else {}),
             start_new_session=True,
         )
     try:

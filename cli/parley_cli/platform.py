@@ -10,6 +10,7 @@ from typing import Any, Literal
 import psutil
 
 from parley_cli.home import Home, read_json, try_lock, write_atomically
+from parley_cli.overnacos import NO_NACOS, OverNacos
 
 Phase = Literal["starting", "up", "waiting to restart", "stopped"]
 
@@ -44,11 +45,14 @@ class Platform:
     failed: str = ""
     blobs: str = ""
     """Where large parts of messages are read by signed URL."""
+    over: OverNacos = NO_NACOS
+    """The Nacos whose agents the registry serves, if any."""
 
     @property
     def registry(self) -> str:
-        """URL of the registry service."""
-        return self.processes["registry"].url
+        """URL of the registry service, which names the team's namespace if that is not public."""
+        url = self.processes["registry"].url
+        return url if self.over.namespace == "public" else f"{url}?namespace={self.over.namespace}"
 
     def with_process(self, process: Process) -> "Platform":
         """The same platform with one process changed."""
@@ -61,7 +65,15 @@ class Platform:
     def from_json(cls, told: Mapping[str, Any]) -> "Platform":
         """Raises KeyError or TypeError when `told` is not what `to_json` writes."""
         processes = {one["name"]: Process(**one) for one in told["processes"]}
-        return cls(told["pid"], told["created"], processes, told["ready"], told["failed"], told["blobs"])
+        return cls(
+            told["pid"],
+            told["created"],
+            processes,
+            told["ready"],
+            told["failed"],
+            told["blobs"],
+            OverNacos(**told["over"]),
+        )
 
 
 def find_process(pid: int, created: float) -> psutil.Process | None:

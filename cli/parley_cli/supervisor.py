@@ -20,8 +20,9 @@ from typing import IO, TYPE_CHECKING
 
 import psutil
 
-from parley_cli import blobserver, signing
+from parley_cli import blobserver, overnacos, signing
 from parley_cli.home import Home, try_lock
+from parley_cli.overnacos import NO_NACOS, OverNacos
 from parley_cli.platform import (
     Platform,
     Process,
@@ -64,12 +65,12 @@ class StartFailed(ParleyError):
 class Supervisor:
     """Runs `members` in `home` until told to stop. One per home: `run` returns False when another has it."""
 
-    def __init__(self, home: Home, members: Sequence[Member]) -> None:
+    def __init__(self, home: Home, members: Sequence[Member], over: OverNacos = NO_NACOS) -> None:
         self._home = home
         self._members = {member.name: member for member in members}
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
-        self._platform = Platform(os.getpid(), psutil.Process().create_time())
+        self._platform = Platform(os.getpid(), psutil.Process().create_time(), over=over)
 
     def stop(self) -> None:
         """Begin to end everything; `run` returns when it is done."""
@@ -149,7 +150,7 @@ class Supervisor:
         port = int(process.url.rpartition(":")[2])
         if process.restarts and not is_free(port) and member.name != REGISTRY:
             port = free_ports(1)[0]  # somebody took it meanwhile; what it publishes names the new one
-        arguments = member.arguments(self._home, port, self._platform.processes[REGISTRY].url)
+        arguments = member.arguments(self._home, port, self._platform.registry)
         with _appended(self._log(member.name)) as output:
             child = await asyncio.create_subprocess_exec(
                 *arguments,
@@ -158,10 +159,11 @@ class Supervisor:
                 stderr=output,
                 cwd=self._home.root,
                 env={
-                    **{name: value for name, value in os.environ.items() if name != "PARLEY_NAMESPACE"},
+                    **(os.environ if member.name == REGISTRY else overnacos.without(os.environ)),
                     **blobserver.environment(self._home, self._platform.blobs),
                     **signing.environment(self._home),
                     "PARLEY_HOME": str(self._home.root),
+                    "PARLEY_NAMESPACE": "",  # the registry's address says which
                 },
                 start_new_session=True,  # a terminal's Ctrl-C is for the command, not for the platform
             )
@@ -182,18 +184,18 @@ class Supervisor:
         """Say that the platform is ready once every member answers and every skill can be found."""
         import httpx
 
-        from parley_registry.client import RegistryClient, RegistryError, RegistryUnavailable
+        from parley_registry.client import RegistryError, RegistryUnavailable, catalogue
 
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
             await self._until_it_answers(http, REGISTRY)
-            async with RegistryClient(self._platform.registry, timeout=2.0) as registry:
+            async with catalogue(self._platform.registry) as registry:
                 for member in self._members.values():
                     if member.card:
                         await _forget_changed(registry, member.card)
             for name in self._members:
                 await self._until_it_answers(http, name)
                 self._show(replace(self._platform.processes[name], phase="up"))
-        async with RegistryClient(self._platform.registry, timeout=2.0) as registry:
+        async with catalogue(self._platform.registry) as registry:
             missing = {m.skill for m in self._members.values() if m.skill}
             while missing:
                 for skill in sorted(missing):
@@ -295,9 +297,9 @@ def _how(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-async def supervise(home: Home, members: Sequence[Member]) -> int:
+async def supervise(home: Home, members: Sequence[Member], over: OverNacos = NO_NACOS) -> int:
     """Run a supervisor under this process's signals; its exit code."""
-    supervisor = Supervisor(home, members)
+    supervisor = Supervisor(home, members, over)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
@@ -316,7 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (path,) = sys.argv[1:] if arguments is None else arguments
     home = Home.at(path)
     home.create()
-    return asyncio.run(supervise(home, default_team()))
+    over = OverNacos.environment()
+    return asyncio.run(supervise(home, default_team(over), over))
 
 
 if __name__ == "__main__":

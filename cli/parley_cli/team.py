@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from parley_cli.home import Home
+from parley_cli.overnacos import NO_NACOS, OverNacos
 from parley_core.errors import ConfigurationError
 
 ORCHESTRATOR = "orchestrator"
@@ -26,13 +27,15 @@ class Member:
     skill: str = ""
     card: Path | None = None
     """The card it publishes."""
+    store: str = ""
+    """The name of its database, if that is another than its own."""
 
     def arguments(self, home: Home, port: int, registry: str) -> list[str]:
         """The command line of this member on a port of 127.0.0.1."""
         values = {
             "listen": f"127.0.0.1:{port}",
             "url": f"http://127.0.0.1:{port}",
-            "store": f"sqlite:///{home.data / self.name}.db",
+            "store": f"sqlite:///{home.data / (self.store or self.name)}.db",
             "registry": registry,
         }
         return [word.format(**values) for word in self.command]
@@ -56,8 +59,8 @@ def _folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def default_team() -> tuple[Member, ...]:
-    """The registry, the orchestrator and the four agents it delegates to."""
+def default_team(over: OverNacos = NO_NACOS) -> tuple[Member, ...]:
+    """The registry (`over` a Nacos it keeps another database: a copy), the orchestrator and the four agents it delegates to."""
     registry = (
         sys.executable,
         "-m",
@@ -69,7 +72,7 @@ def default_team() -> tuple[Member, ...]:
         "{store}",
     )
     return (
-        Member(REGISTRY, registry),
+        Member(REGISTRY, registry, store=over.store(REGISTRY)),
         _host(ORCHESTRATOR, "Orchestrator", "deliver-change"),
         _host("planner", "Planner", "plan-change"),
         _host("coder", "Coder", "edit-code"),

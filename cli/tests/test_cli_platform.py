@@ -12,9 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cli_processes import parley
 
 from parley_cli import local, platform
 from parley_cli.home import Home
+from parley_cli.overnacos import OverNacos
 
 STUB = Path(__file__).parent / "programs" / "stub_platform.py"
 
@@ -193,3 +195,41 @@ def test_addresses_stay_the_same_over_down_and_up(home: Home) -> None:
     local.down(home)
     after, _ = local.up(home)
     assert {n: p.url for n, p in before.processes.items()} == {n: p.url for n, p in after.processes.items()}
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("http://127.0.0.1:8420", 2, "is not an address of Nacos; write it like nacos://"),
+        ("nacos://ann:geheim@127.0.0.1:9/team", 1, "nacos://127.0.0.1:9/team does not answer"),
+    ],
+)
+def test_a_platform_over_a_nacos_that_is_not_there_is_not_begun(
+    tmp_path: Path, address: str, code: int, said: str
+) -> None:
+    done = parley(tmp_path, "up", "--nacos", address)
+    assert (done.returncode, said in done.stderr, "geheim" in done.stderr) == (code, True, False), done.stderr
+    assert not Home.at(tmp_path).state.exists()
+
+
+def test_a_platform_over_another_nacos_is_not_taken_for_the_one_that_is_asked_for(home: Home) -> None:
+    local.up(home)
+    with pytest.raises(
+        local.PlatformError, match=r"runs without Nacos already, not over nacos://127.0.0.1:8848/team"
+    ):
+        local.up(home, "nacos://ann:geheim@127.0.0.1:8848/team")
+
+
+def test_each_nacos_has_a_copy_of_its_own() -> None:
+    one, same, other = (
+        OverNacos.of(url)
+        for url in (
+            "nacos://ann:geheim@127.0.0.1:8848/team",
+            "nacos://bob:secret@127.0.0.1:8848/team",
+            "nacos://ann:geheim@127.0.0.1:8848/public",
+        )
+    )
+    assert (one.namespace, OverNacos.of("").namespace) == ("team", "public")
+    assert one.store("registry") == same.store("registry") != other.store("registry")
+    assert OverNacos.of("").store("registry") == "registry"
+    assert "geheim" not in f"{one!r}"

@@ -70,7 +70,7 @@ def _store_of(home: Home, agent: str) -> str:
         raise Misuse("name an agent of the platform, or give --store URL")
     file = home.data / f"{agent}.db"
     if not file.is_file():
-        there = sorted(one.stem for one in home.data.glob("*.db") if one.stem != "registry")
+        there = sorted(one.stem for one in home.data.glob("*.db") if one.stem.partition("-")[0] != "registry")
         known = f"; there are {', '.join(there)}" if there else "; has the platform run here?"
         raise Misuse(f"{home.data} has no agent {agent!r}{known}")
     return f"sqlite:///{file}"

@@ -7,10 +7,21 @@ from typing import Annotated
 import typer
 
 from parley_cli.home import Home
-from parley_cli.options import Json, Misuse
+from parley_cli.options import Json, Misuse, complete
 
 
-def up(context: typer.Context, as_json: Json = False) -> None:
+def up(
+    context: typer.Context,
+    nacos: Annotated[
+        str,
+        typer.Option(
+            envvar="PARLEY_REGISTRY_NACOS",
+            metavar="nacos://USER:PASSWORD@HOST:8848/NAMESPACE",
+            help="Have the platform's registry serve the agents of a Nacos, and publish the team there.",
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
     """Start the platform of this home and leave it running: the registry and the team's agents.
 
     They are processes on this machine, on loopback only, and are restarted when they die. Returns when every
@@ -19,8 +30,13 @@ def up(context: typer.Context, as_json: Json = False) -> None:
     from parley_cli import local
     from parley_cli.platform import killed
 
+    if nacos:
+        from parley_cli.overnacos import OverNacos, require
+
+        OverNacos.of(nacos)
+        complete(require(nacos))
     before = killed(context.obj)
-    platform, started = local.up(context.obj)
+    platform, started = local.up(context.obj, nacos)
     if before and started:
         typer.echo("parley: the platform had been killed; its unfinished tasks go on now", err=True)
     if as_json:
@@ -29,7 +45,8 @@ def up(context: typer.Context, as_json: Json = False) -> None:
         put_json({**platform.to_json(), "started": started})
         return
     word = "started" if started else "already running"
-    typer.echo(f"{word}: {len(platform.processes)} processes, registry at {platform.registry}")
+    over = f" {platform.over}" if platform.over.shown else ""
+    typer.echo(f"{word}: {len(platform.processes)} processes, registry at {platform.registry}{over}")
 
 
 def down(context: typer.Context) -> None:
