@@ -104,7 +104,7 @@ def test_a_pod_has_the_parley_command_and_cannot_write_where_it_lies(
         real_namespace,
     )
     kubectl("wait", "job/help", "-n", real_namespace, "--for=condition=Complete", "--timeout=60s", timeout=70)
-    assert "parley host" in kubectl("logs", "job/help", "-n", real_namespace)
+    assert "Usage: parley" in kubectl("logs", "job/help", "-n", real_namespace)
     kubectl("wait", "job/write", "-n", real_namespace, "--for=condition=Failed", "--timeout=60s", timeout=70)
     assert "Read-only file system" in kubectl("logs", "job/write", "-n", real_namespace)
 

@@ -78,9 +78,7 @@ def real_namespace(real_cluster: RealCluster) -> Iterator[str]:
 
 def _shared(cluster: Cluster, run: Scratch) -> Cluster:
     with run.locked():
-        if not cluster.running():
-            cluster.start()
-    return cluster
+        return cluster.start()
 
 
 def _entered(clusters: ExitStack, cluster: Cluster) -> Cluster:

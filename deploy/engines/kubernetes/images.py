@@ -1,4 +1,4 @@
-"""An image without content: what is in its containers is this machine's own, mounted by the container runtime."""
+"""Images without a build: what is in their containers is this machine's own, mounted by the container runtime."""
 
 import hashlib
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[3]
+_FOLDERS = ("usr", "etc", "tmp", "proc", "sys", "dev")
 _LINKS = ("bin", "lib", "lib64", "sbin")
 
 
@@ -22,15 +23,16 @@ def contents() -> list[str]:
     return [path for path in distinct if not any(path.startswith(f"{other}/") for other in distinct)]
 
 
-def write_image(path: Path, names: Sequence[str], command: Sequence[str]) -> None:
-    """A file for `ctr images import`, good for all these names."""
-    layer = _archive(
-        {link: f"usr/{link}" for link in _LINKS}, folders=("usr", "etc", "tmp", "proc", "sys", "dev")
-    )
+def write_image(path: Path, names: Sequence[str], program: Path | None = None) -> None:
+    """A file for `ctr images import`, good for all these names: an image that runs the (static) program, or one that is empty."""
+    layer = _layer(program)
     image = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Env": [f"PATH={sys.prefix}/bin:/usr/local/bin:/usr/bin:/usr/sbin"], "Cmd": list(command)},
+        "config": {
+            "Env": [f"PATH={sys.prefix}/bin:/usr/local/bin:/usr/bin:/usr/sbin"],
+            "Cmd": [f"/{program.name}"] if program else [],
+        },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     manifest = [{"Config": "image.json", "RepoTags": list(names), "Layers": ["layer.tar"]}]
@@ -65,15 +67,17 @@ def with_contents(specification: dict[str, Any]) -> dict[str, Any]:
     return {**specification, "hooks": {"createContainer": [hook]}}
 
 
-def _archive(links: dict[str, str], folders: Sequence[str]) -> bytes:
+def _layer(program: Path | None) -> bytes:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
-        for name in folders:
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+        for folder in _FOLDERS:
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
             archive.addfile(entry)
-        for name, target in links.items():
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname = tarfile.SYMTYPE, target
+        for link in _LINKS:
+            entry = tarfile.TarInfo(link)
+            entry.type, entry.linkname = tarfile.SYMTYPE, f"usr/{link}"
             archive.addfile(entry)
+        if program:
+            archive.add(program, program.name)
     return data.getvalue()

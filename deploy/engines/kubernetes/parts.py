@@ -44,7 +44,7 @@ class PartedServer(Server):
             program = self._program(name)
             if not program.running:
                 program.start(part.command(), environment=part.environment, cwd=self.folder)
-                program.wait_until(part.ready, timeout=120)
+            program.wait_until(part.ready, timeout=120)
         return self
 
     def stop(self, *parts: str) -> None:

@@ -20,12 +20,12 @@ NAMES = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"),
     *("kubelet", "kube-proxy", "coredns", "kubectl", "helm"),
 )
-_BINARY = "kubernetes"
+_BINARY = HOME.name
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """They are one file, and a link to it by each program's name."""
+    """They are one file and a link to it by each program's name, and `pause`, which is for an image."""
 
     folder: Path
     """Good for a PATH."""
@@ -37,8 +37,8 @@ class Programs:
 
 def programs() -> Programs:
     """All of them. The first time on a machine they are compiled (2 cores: six minutes), by one process while the others wait;
-    a folder is good for one text of go.mod, go.sum and the source. Raises EngineError."""
-    texts = [(HOME / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")]
+    a folder is good for one text of go.mod, go.sum and the sources. Raises EngineError."""
+    texts = [path.read_bytes() for path in (HOME / "go.mod", HOME / "go.sum", *sorted(HOME.rglob("*.go")))]
     key = hashlib.sha256(b"".join([*texts, platform.machine().encode()])).hexdigest()[:12]
     folder = cache() / f"kubernetes-{key}"
     if not folder.exists():
@@ -76,7 +76,7 @@ def _build(folder: Path) -> None:
     # Without GOGC and -dwarf=false it is the same program, a fifth slower to compile.
     command = [
         *(go, "build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"),
-        *("-ldflags", _ldflags(), "-o", str(half / _BINARY), "."),
+        *("-ldflags", _ldflags(), "-o", f"{half}/", ".", "./pause"),
     ]
     ran = subprocess.run(
         command,

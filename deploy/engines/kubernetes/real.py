@@ -191,9 +191,9 @@ class RealCluster(ControlPlane):
         if listed.returncode != 0:
             return False
         if not set(IMAGES) | {_PAUSE} <= set(listed.stdout.split()):
-            for names, command in (((_PAUSE,), ["sleep", "infinity"]), (IMAGES, ["python", "--version"])):
+            for names, program in (((_PAUSE,), Path(self._bin.path("pause"))), (IMAGES, None)):
                 file = self.folder / "image.tar"
-                write_image(file, names, command)
+                write_image(file, names, program)
                 subprocess.run([*ctr, "import", str(file)], capture_output=True, timeout=30, check=True)
         return True
 
