@@ -7,6 +7,7 @@ MEMBERS := core registry runtime agents operator cli
 STAMP := $(VENV)/.installed-$(shell cat requirements/uv.txt requirements/all.txt $(MEMBERS:%=%/pyproject.toml) | sha256sum | cut -c1-16)
 
 ENGINES ?= postgres rocketmq s3 nacos
+KUBERNETES := kubernetes real-kubernetes
 ENGINE = PYTHONPATH=deploy $(BIN)/python -m engines.run
 
 .PHONY: help setup lock run test test-cluster test-slow test-nightly lint bench bench-cluster bench-quick clean engines engines-down engines-env engines-status
@@ -53,8 +54,9 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not network and not cluster" $(ARGS)
 
-test-cluster: setup ## the tests on RocketMQ, S3 and Nacos (Java 17 and Maven; the tests start them)
+test-cluster: setup ## the tests on RocketMQ, S3, Nacos (Java 17 and Maven) and Kubernetes (Go, or your KUBECONFIG); the tests start them
 	@$(ENGINE) fetch
+	@$(ENGINE) fetch $(KUBERNETES) || echo "what needs it is skipped"
 	$(BIN)/pytest -n 2 --dist loadfile -m "cluster and not slow and not network" $(ARGS)
 
 test-nightly: setup ## a hundred random faults on a cluster, on each profile; PARLEY_FAULT_SEED=n does the same ones again (half an hour)
@@ -63,9 +65,10 @@ test-nightly: setup ## a hundred random faults on a cluster, on each profile; PA
 
 test-slow: setup ## the slow stage: released packages fetched as sdists, small runs of the benches, long campaigns
 	@$(ENGINE) fetch
+	@$(ENGINE) fetch $(KUBERNETES) || echo "what needs it is skipped"
 	$(BIN)/pytest -m "slow or network" $(ARGS)
 
-engines: setup ## start PostgreSQL, RocketMQ, S3 and Nacos on loopback (ENGINES="postgres" for some); see deploy/README.md
+engines: setup ## start PostgreSQL, RocketMQ, S3 and Nacos on loopback (ENGINES="postgres" for some, =kubernetes for that); see deploy/README.md
 	@$(ENGINE) up $(ENGINES)
 
 engines-down: setup ## stop them; their data stays
