@@ -6,6 +6,7 @@ They stay until `down`, and their data until the folder is removed.
 """
 
 import argparse
+import hashlib
 import os
 import shlex
 import sys
@@ -26,9 +27,19 @@ from parley_core.bloblinks import load_key
 BUCKET = "parley"
 
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def place_of(checkout: Path) -> Path:
+    """Where data and logs of the engines of a checkout lie: each has its own. Not under a home, which the account that PostgreSQL
+    runs as may not enter."""
+    name = hashlib.sha256(str(checkout).encode()).hexdigest()[:8]
+    return Path(f"/var/tmp/parley-engines-{os.getuid()}-{name}")
+
+
 def folder() -> Path:
-    """Where data and logs lie: not under a home, which the account that PostgreSQL runs as may not enter. Raises EngineError."""
-    place = Path(f"/var/tmp/parley-engines-{os.getuid()}")
+    """The place of this checkout, made if need be. Raises EngineError."""
+    place = place_of(CHECKOUT)
     place.mkdir(mode=0o711, exist_ok=True)
     if place.is_symlink() or place.stat().st_uid != os.getuid():
         raise EngineError(f"{place} belongs to another user; remove it")
@@ -144,6 +155,8 @@ def main(arguments: list[str]) -> int:
         except EngineError as error:
             code = 1
             print(f"{name}: {error}", file=sys.stderr)
+    if asked.command == "status":
+        print(f"data and logs: {folder()}")
     return code
 
 

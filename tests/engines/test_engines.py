@@ -22,7 +22,7 @@ from engines.nacos import Nacos
 from engines.nacos_link import NacosLink
 from engines.postgres import Postgres
 from engines.rocketmq import PARTS, RocketMQ
-from engines.run import Engines
+from engines.run import Engines, place_of
 from engines.s3 import S3
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -212,3 +212,10 @@ def bucket_of(server: S3, bucket: str) -> S3Store:
     """A client of it."""
     config = {name.lower(): value for name, value in server.environment.items()}
     return S3Store(bucket, endpoint=server.endpoint, client_options={"allow_http": True}, **config)
+
+
+def test_each_checkout_has_engines_of_its_own(tmp_path: Path) -> None:
+    one, other = place_of(tmp_path / "one"), place_of(tmp_path / "other")
+    assert one != other
+    assert one == place_of(tmp_path / "one")
+    assert len(str(one)) < 50  # sockets of PostgreSQL are below it, whose paths have to be short
