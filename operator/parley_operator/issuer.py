@@ -35,7 +35,7 @@ async def read_token_keys(wire: Wire) -> TokenKeys:
     The keys are the API server's own, wherever its `jwks_uri` leads: a provider may publish them elsewhere too.
     """
     told = await wire.call("GET", "/.well-known/openid-configuration")
-    keys = await wire.call("GET", "/openid/v1/jwks")
+    keys = await wire.call("GET", "/openid/v1/jwks", accept="application/jwk-set+json")
     return TokenKeys(str(told["issuer"]), orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode())
 
 
