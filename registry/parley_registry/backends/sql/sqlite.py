@@ -40,11 +40,16 @@ class SqliteDatabase:
             try:
                 writing = self._engine(read_only=False)
                 migrate(writing)
+                with (
+                    writing.begin() as connection
+                ):  # or a file that may only be read is found out by the first publish
+                    connection.execute(sql.STILL)
                 self._writing, self._reading = writing, self._engine(read_only=True)
             except (DBAPIError, sqlite3.Error) as error:
                 reason = error.orig if isinstance(error, DBAPIError) else error
                 raise ConfigurationError(
-                    f"the registry's file {self._path} cannot be used ({reason}); name another with --store"
+                    f"the registry's file {self._path} cannot be used ({reason}); have this user read and write it and its "
+                    "directory, or name another with --store"
                 ) from error
 
         await self._in(self._writer, start)

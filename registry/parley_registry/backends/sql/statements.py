@@ -22,6 +22,7 @@ TURN = {
 }
 CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 COUNTED = text("UPDATE head SET seq = :seq, audited = :audited")
+STILL = text("UPDATE head SET seq = seq")
 TELL = text("SELECT pg_notify(:channel, '')")
 PATIENT = text("SELECT set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
 IN_NO_HURRY = text("SET LOCAL synchronous_commit = off")
