@@ -264,9 +264,18 @@ async def world(kubeconfig: Path, namespace: str, folder: Path) -> AsyncIterator
                 }
             )
             async with made.hosts.serving(namespace), made.registry:
+                await until(lambda: _answers(made.registry), what="the registry does not start")
                 yield made
     finally:
         processes.close()
+
+
+async def _answers(registry: RegistryClient) -> bool:
+    try:
+        await registry.rollout("nobody")
+    except RegistryUnavailable:
+        return False
+    return True
 
 
 def agent(name: str, **spec: Any) -> dict[str, Any]:

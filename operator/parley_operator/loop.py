@@ -1,0 +1,135 @@
+"""Looks at every Agent and every team, again and again: observe, plan, carry out. One that fails keeps no other waiting."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from parley_core.errors import Unavailable
+from parley_operator.apply import Again
+from parley_operator.caches import Caches, Work
+from parley_operator.degraded import Problem
+from parley_operator.kube.errors import ApiError, ApiUnavailable, NotLeading
+from parley_operator.metrics import DEGRADED, RECONCILE_SECONDS, RECONCILES
+from parley_operator.queue import WorkQueue
+
+_log = logging.getLogger(__name__)
+
+_SOON = 0.2
+"""Seconds after which to look again at what others changed meanwhile."""
+
+
+class Reconciler(Protocol):
+    """What is done with what is to be looked at, for one kind of it."""
+
+    async def reconcile(self, work: Work) -> tuple[Problem | None, float | None]:
+        """Do what is to be done now. What could not be done, and in how many seconds to look again at the latest."""
+
+    async def tell(self, work: Work, problem: Problem) -> None:
+        """Tell of a problem in the object's status, and leave the rest of it as it is."""
+
+
+class Loop:
+    """Workers over a queue. While `run` does not run, what is added is not kept: it begins with everything there is."""
+
+    def __init__(self, *, workers: int = 16, resync: float = 300.0) -> None:
+        self.reconcilers: dict[str, Reconciler] = {}
+        """By kind; all there before it runs."""
+        self._workers = workers
+        self._resync = resync
+        self._queue = WorkQueue[Work]()
+        self._running = False
+        self._broken: set[Work] = set()
+
+    def add(self, work: Work) -> None:
+        """Have it looked at."""
+        if self._running:
+            self._queue.add(work)
+
+    async def run(self, everything: Callable[[], list[Work]]) -> None:
+        """Look at everything, then at what is added, and at everything again every `resync` seconds, until cancelled."""
+        self._running = True
+        try:
+            for work in everything():
+                self._queue.add(work)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+                while True:
+                    await asyncio.sleep(self._resync)
+                    for work in everything():
+                        self._queue.add_later(work, random.uniform(0, self._resync))
+        finally:
+            self._running = False
+            self._queue.clear()
+
+    async def _work(self) -> None:
+        while True:
+            work = await self._queue.take()
+            started = time.monotonic()
+            try:
+                outcome = await self._one(work)
+            finally:
+                self._queue.done(work)
+            RECONCILES.labels(work.kind, outcome).inc()
+            RECONCILE_SECONDS.labels(work.kind).observe(time.monotonic() - started)
+
+    async def _one(self, work: Work) -> str:
+        try:
+            problem, again = await self.reconcilers[work.kind].reconcile(work)
+        except Again:
+            self._queue.add_later(work, _SOON * random.uniform(0.5, 1.5))
+            return "again"
+        except NotLeading:
+            return "not leading"
+        except (ApiUnavailable, Unavailable) as error:
+            pause = self._queue.failed(work)
+            _log.warning("%s %s/%s: %s; again in %.0f s", *work, error, pause)
+            return "unavailable"
+        except ValidationError as error:
+            # The API server lets nothing in that the models refuse, unless the two are of different releases.
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5]
+            )
+            message = f"the operator cannot read it ({faults}); are the CRDs of the operator's release?"
+            return await self._failed(work, Problem("Unreadable", message))
+        except ApiError as error:
+            return await self._failed(work, Problem("ApiRefused", f"{error.reason}: {error}"[:1000]))
+        except Exception as error:  # noqa: BLE001 - one that fails is told of, and keeps no other waiting
+            _log.exception("%s %s/%s cannot be looked at", *work)
+            self._broken.add(work)
+            DEGRADED.set(len(self._broken))
+            said = f"the operator failed at it, which is a fault of the operator: {type(error).__name__}: {error}"
+            return await self._failed(work, Problem("OperatorFault", said[:1000]))
+        self._broken.discard(work)
+        DEGRADED.set(len(self._broken))
+        if problem is not None:
+            pause = self._queue.failed(work)
+            _log.warning("%s %s/%s: %s: %s", *work, problem.reason, problem.message)
+            if again is not None:
+                self._queue.add_later(work, again)
+            return "refused"
+        self._queue.succeeded(work)
+        if again is not None:
+            self._queue.add_later(work, again)
+        return "done"
+
+    async def _failed(self, work: Work, problem: Problem) -> str:
+        pause = self._queue.failed(work)
+        _log.warning("%s %s/%s: %s: %s; again in %.0f s", *work, problem.reason, problem.message, pause)
+        try:
+            await self.reconcilers[work.kind].tell(work, problem)
+        except (ApiUnavailable, ApiError, NotLeading, Again) as error:
+            _log.info("%s %s/%s: its status cannot tell so: %s", *work, error)
+        return "failed"
+
+
+def everything(caches: Caches) -> list[Work]:
+    """All that is to be looked at."""
+    return [
+        *(Work("Agent", *key) for key in caches.agents),
+    ]
