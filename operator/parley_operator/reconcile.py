@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from parley_operator.apply import Applier
 from parley_operator.caches import Caches, Work
-from parley_operator.degraded import Problem, with_problem
-from parley_operator.kube.kinds import AGENT, TEAM
+from parley_operator.decision import Plan
+from parley_operator.degraded import Problem
+from parley_operator.kube.kinds import AGENT
 from parley_operator.observe import Observer
 from parley_operator.observed import Observed
-from parley_operator.decision import Plan
 
 
 class Agents:
