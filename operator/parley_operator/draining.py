@@ -37,9 +37,10 @@ def wind_down(
     *,
     held: frozenset[str],
     moved: frozenset[str],
+    published: frozenset[str],
 ) -> Wound:
     """Follow the versions that drain, up to their end. `held` are those that are to get a share although the table does
-    not have them yet, `moved` those that were just taken out of it."""
+    not have them yet, `moved` those that were just taken out of it, `published` those that the registry knows."""
     statuses: dict[str, AgentVersionStatus] = {}
     events: list[Event] = []
     rows = {one.version: one for one in table.versions}
@@ -61,7 +62,10 @@ def wind_down(
         elif state == "Drained" and row is not None:
             update |= {"drained_at": status.drained_at or clock(now), "idle_since": None}
         elif row is not None or status.drained_at is None:
-            end, dates = _winding(status, _open(one.version, figures), policy, now)
+            # What never was published and takes no calls has no tasks, though nobody can be asked.
+            unborn = row is None and one.version not in published and not one.available
+            tasks = 0 if unborn else _open(one.version, figures)
+            end, dates = _winding(status, tasks, policy, now)
             update |= dates
             if end:
                 table, told = _ended(table, one, end)

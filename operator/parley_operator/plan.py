@@ -5,7 +5,7 @@ next one sees what was done and goes on. Where shares or scaling down are concer
 cannot be reached.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from parley_operator import draining, remote, removal, scaling, telling
 from parley_operator.decision import Event, Plan, Scale
 from parley_operator.draining import wind_down
-from parley_operator.identity import Unidentified, identify
+from parley_operator.identity import Unidentified, identify, version_name
 from parley_operator.manifests import deployment, sharing
 from parley_operator.manifests.meta import FINALIZER, finalizer, selector
 from parley_operator.observed import Object, Observed, Ref
@@ -112,11 +112,7 @@ class _Planning:
                 if statuses[one.name] != one.status
             },
             events=shares.events,
-            scale=tuple(
-                Scale(Ref("Deployment", one.name), count)
-                for one in self._versions
-                if (count := replicas[one.name]) is not None and one.deployment and count != one.replicas
-            ),
+            scale=tuple(self._scales(replicas)),
             latest=self._latest(table),
             unpublish=tuple(one.version for one in gone if one.version in self._at.published),
             delete=(*(Ref("AgentVersion", one.name) for one in gone), *self._superfluous()),
@@ -141,6 +137,7 @@ class _Planning:
             self._now,
             held=held,
             moved=course.moved,
+            published=at.published,
         )
         table, events = wound.table, (*course.events, *wound.events)
         known = {one.version for one in table.versions}
@@ -166,7 +163,11 @@ class _Planning:
             policy=self._spec.rollout,
             wanted=self._wanted.version if self._wanted else "",
             hash=self._wanted.hash if self._wanted else "",
-            ready=frozenset(one.version for one in published if one.complete),
+            ready=frozenset(
+                one.version
+                for one in published
+                if one.complete and one.available >= scaling.least(self._spec)
+            ),
             serving=frozenset(one.version for one in published if one.available),
             known=frozenset(self._by_version) | alive,
             last_good=self._before.current_version,
@@ -227,6 +228,15 @@ class _Planning:
             return max(one.replicas, 1), status
         return 0, status
 
+    def _scales(self, replicas: Mapping[str, int | None]) -> Iterator[Scale]:
+        for one in self._versions:
+            count = replicas[one.name]
+            if count is not None and one.deployment and count != one.replicas:
+                yield Scale(Ref("Deployment", one.name), count)
+        if self._wanted and self._wanted.version not in self._by_version and scaling.least(self._spec) > 1:
+            name = version_name(self._wanted.agent, self._wanted.hash)
+            yield Scale(Ref("Deployment", name), scaling.least(self._spec))
+
     # -- what goes
 
     def _history(
@@ -243,7 +253,8 @@ class _Planning:
         for one in gone:
             if any(row.version == one.version and row.state == "Drained" for row in table.versions):
                 table = shifting.retire(table, one.version)
-        return [one for one in gone if one.version not in in_table], table
+        # The registry gives up the latest version last: it stays until another is.
+        return [one for one in gone if one.version not in in_table | {self._at.latest}], table
 
     def _superfluous(self) -> list[Ref]:
         """Objects of ours that the spec does not ask for any more."""

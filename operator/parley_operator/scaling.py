@@ -15,6 +15,13 @@ def follows_tasks(spec: AgentSpec) -> bool:
     return spec.autoscaling is not None and spec.autoscaling.tasks_per_replica is not None
 
 
+def least(spec: AgentSpec) -> int:
+    """Pods that a new version has to have before it gets a share."""
+    if spec.replicas is not None:
+        return max(spec.replicas, 1)
+    return spec.autoscaling.min_replicas if spec.autoscaling is not None else 1
+
+
 def serving(
     spec: AgentSpec, version: Version, status: AgentVersionStatus, figures: Figures | None, now: float
 ) -> tuple[int | None, AgentVersionStatus]:
