@@ -37,7 +37,7 @@ class Watched(World):
             assert sum(one.weight for one in self.table.versions) == 100
             assert sum(one.state == "Current" for one in self.table.versions) == 1
         after = {one.version: one.state for one in self.table.versions}
-        for version, state in before.items():
+        for version in before:
             if version not in after and version in self.work:
                 # Whatever waits there is the current version's now.
                 self.work[self.table.current].open += self.work[version].open
