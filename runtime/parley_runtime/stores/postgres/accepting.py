@@ -65,7 +65,7 @@ class Accepting:
         named = any(r.message.context_id for r in requests)
         shown = any(r.message.first for r in requests)
         statement = sql.ACCEPT[named, shown]
-        found = await c.fetch(statement, *map(list, zip(*rows, strict=True)), taking, limits.backlog)
+        found = await c.fetch(statement, rows, taking, limits.backlog)
         made = {row["n"]: row for row in found}
         if len(made) < len(requests):
             others = await self._not_made(

@@ -32,9 +32,7 @@ async def _append(c: Any, appends: Sequence[Append], unsure: bool) -> Sequence[A
         for a in appends
         for generation, e in enumerate(a.events, a.first)
     ]
-    rows = await c.fetch(
-        sql.APPEND, *map(list, zip(*heads, strict=True)), *map(list, zip(*events, strict=True))
-    )
+    rows = await c.fetch(sql.APPEND, heads, events)
     found = {row["task_id"]: row for row in rows}
     if unsure and len(found) < len(appends):
         rest = [(a.task_id, a.epoch, a.first + len(a.events) - 1) for a in appends if a.task_id not in found]

@@ -13,7 +13,7 @@ from parley_runtime.stores.postgres.connection import away
 
 log = logging.getLogger(__name__)
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in migrations/versions (a test compares)."""
 _FOLDER = Path(__file__).parent / "migrations"
 _PATIENCE = 120.0

@@ -11,17 +11,13 @@ def accept(*, named: bool, shown: bool) -> str:
     """The statement that accepts new tasks; narrower, and so quicker to start, when no message names a context (`named`)
     or none is shown at once (`shown`).
 
-    $1 … $19 are columns of the messages, $20 the worker that takes what it may, $21 the limit of the backlog (0: none).
+    $1 is the messages, $2 the worker that takes what it may, $3 the limit of the backlog (0: none).
     A message that is not in the answer was accepted before, or comes in at this moment elsewhere, or finds the backlog full.
     """
     return f"""
 WITH i AS (
- SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bytea[],
-  $9::text[], $10::text[], $11::smallint[], $12::float8[], $13::float8[], $14::smallint[], $15::float8[], $16::bytea[],
-  $17::bytea[], $18::bytea[], $19::bool[]) WITH ORDINALITY
-  AS u(task_id, owner, message_id, digest, named, context_id, version, request, traceparent, tenant, priority, cost,
-   expires_in, state, status_at, body, message, snapshot, wanted, n)
-  WHERE $21::bigint = 0 OR (SELECT coalesce(sum(delta), 0) FROM depth) < $21::bigint),
+ SELECT *, ordinality AS n FROM unnest($1::new_message[]) WITH ORDINALITY
+  WHERE $3::bigint = 0 OR (SELECT coalesce(sum(delta), 0) FROM depth) < $3::bigint),
 {_PINNED if named else _UNPINNED}
 head AS (
  SELECT v.at_version, v.priority, coalesce(
@@ -41,7 +37,7 @@ entry AS (
  INSERT INTO work(task_id, number, kind, state, version, owner, message_id, digest, generation, worker, attempt, priority,
    tenant, rank, request, traceparent, accepted, expires, started)
   SELECT task_id, 1, 'message', CASE WHEN taken THEN 1 ELSE 0 END, at_version, owner, message_id, digest,
-   CASE WHEN state IS NULL THEN 0 ELSE 1 END, CASE WHEN taken THEN $20::text ELSE '' END, CASE WHEN taken THEN 1 ELSE 0 END,
+   CASE WHEN state IS NULL THEN 0 ELSE 1 END, CASE WHEN taken THEN $2::text ELSE '' END, CASE WHEN taken THEN 1 ELSE 0 END,
    priority, tenant, rank, request, traceparent, now_s(), now_s() + expires_in, CASE WHEN taken THEN now_s() END FROM ranked
   ON CONFLICT (owner, message_id) WHERE message_id <> '' DO NOTHING RETURNING task_id),
 made AS (SELECT r.* FROM ranked r JOIN entry e ON e.task_id = r.task_id),
@@ -53,7 +49,7 @@ tasks AS (
 queued AS (
  INSERT INTO queue(task_id, number, version, priority, rank, since, expires, worker, held)
   SELECT task_id, 1, at_version, priority, rank, now_s(), now_s() + expires_in,
-   CASE WHEN taken THEN $20::text ELSE '' END, CASE WHEN taken THEN now_s() ELSE 0 END FROM made)
+   CASE WHEN taken THEN $2::text ELSE '' END, CASE WHEN taken THEN now_s() ELSE 0 END FROM made)
 SELECT n, task_id, context_id, CASE WHEN state IS NULL THEN 0 ELSE 1 END AS generation, at_version, taken, now_s() AS now
  FROM made
 """
@@ -115,20 +111,16 @@ TAKE_EXPIRED += _LEASE
 
 # The fence: nothing happens under a stale epoch, out of order, or after the end. What `moved` was changed between the moment
 # that this statement sees and its lock: the configurations, or the work, that came with that are not seen, and it is to be
-# done again. $1 … $10 one row a task, $11 … $15 one an event.
+# done again. $1 one row a task, $2 one an event.
 APPEND = f"""
-WITH a AS (
- SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::int[], $6::smallint[], $7::bool[], $8::float8[],
-  $9::bytea[], $10::bool[], $11::text[])
-  AS u(task_id, epoch, number, first, last, state, shown, status_at, snapshot, ends, traceparent)),
+WITH a AS (SELECT * FROM unnest($1::new_append[])),
 got AS (
  SELECT a.*, t.push, t.ctid <> (SELECT s.ctid FROM task s WHERE s.id = a.task_id) AS moved FROM task t JOIN a ON a.task_id = t.id
   WHERE t.epoch = a.epoch AND t.generation = a.first - 1 AND t.state NOT IN {ENDED} ORDER BY t.id FOR UPDATE OF t),
 ok AS (SELECT * FROM got WHERE NOT moved),
 v AS (
  SELECT v.task_id, v.generation, ok.number, v.state, v.body, v.message, ok.push AND v.state <> 101 AS push, ok.traceparent
-  FROM unnest($12::text[], $13::int[], $14::smallint[], $15::bytea[], $16::bytea[]) AS v(task_id, generation, state, body, message)
-  JOIN ok ON ok.task_id = v.task_id),
+  FROM unnest($2::new_event[]) v JOIN ok ON ok.task_id = v.task_id),
 e AS (INSERT INTO event SELECT task_id, generation, number, state, now_s(), body, message FROM v),
 t AS (
  UPDATE task SET state = ok.state, generation = ok.last, visible = ok.shown, status_at = coalesce(ok.status_at, task.status_at),
