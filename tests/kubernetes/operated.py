@@ -182,14 +182,28 @@ class FakeHosts:
 class World:
     """One namespace of a cluster with a registry, and operators for it."""
 
-    def __init__(self, kube: Kube, namespace: str, kubeconfig: Path, processes: Processes, url: str) -> None:
+    def __init__(
+        self, kube: Kube, namespace: str, kubeconfig: Path, processes: Processes, folder: Path
+    ) -> None:
         self.kube = kube
         self.namespace = namespace
-        self.registry_url = url
-        self.registry = RegistryClient(url, namespace=namespace)
-        self.hosts = FakeHosts(kube, url)
-        self._kubeconfig = kubeconfig
+        self.kubeconfig = kubeconfig
+        self._address = f"127.0.0.1:{free_port()}"
+        self.registry_url = f"http://{self._address}"
+        self.registry = RegistryClient(self.registry_url, namespace=namespace)
+        self.hosts = FakeHosts(kube, self.registry_url)
         self._processes = processes
+        self._folder = folder
+
+    def start_registry(self) -> None:
+        store = f"sqlite:///{self._folder}/registry.db"
+        command = ("registry", "--listen", self._address, "--store", store)
+        self._running = self._processes.start("registry", str(BIN / "parley"), *command)
+
+    def stop_registry(self) -> None:
+        """kill -9."""
+        self._running.kill()
+        self._running.wait()
 
     def operator(
         self, name: str = "operator", kubeconfig: Path | None = None, **options: str
@@ -203,7 +217,7 @@ class World:
             "resync": "5",
             **options,
         }
-        return OperatorProcess(self._processes, kubeconfig or self._kubeconfig, name, **told)
+        return OperatorProcess(self._processes, kubeconfig or self.kubeconfig, name, **told)
 
     async def apply(self, obj: Mapping[str, Any], **options: Any) -> dict[str, Any]:
         """As kubectl apply would."""
@@ -241,20 +255,10 @@ class World:
 async def world(kubeconfig: Path, namespace: str, folder: Path) -> AsyncIterator[World]:
     """A registry of its own, and the CRDs in the cluster."""
     processes = Processes(folder)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    processes.start(
-        "registry",
-        str(BIN / "parley"),
-        "registry",
-        "--listen",
-        f"127.0.0.1:{port}",
-        "--store",
-        f"sqlite:///{folder}/registry.db",
-    )
     try:
         async with Wire(find_access(str(kubeconfig))) as wire:
-            made = World(Kube(wire), namespace, kubeconfig, processes, url)
+            made = World(Kube(wire), namespace, kubeconfig, processes, folder)
+            made.start_registry()
             await made.apply(
                 {
                     "apiVersion": "v1",

@@ -6,12 +6,13 @@ from typing import Any
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
-def pod(image: str, command: Sequence[str], *, port: int | None = None) -> dict[str, Any]:
-    """The `spec` of one, ready once the port answers HTTP."""
-    container = {
+def pod(image: str, command: Sequence[str], *, port: int | None = None, ready: str = "/") -> dict[str, Any]:
+    """The `spec` of one that can write to /tmp alone, ready once the port answers there."""
+    container: dict[str, Any] = {
         "name": "main",
         "image": image,
         "command": list(command),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -20,9 +21,10 @@ def pod(image: str, command: Sequence[str], *, port: int | None = None) -> dict[
     }
     if port:
         container["ports"] = [{"containerPort": port}]
-        container["readinessProbe"] = {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1}
+        container["readinessProbe"] = {"httpGet": {"path": ready, "port": port}, "periodSeconds": 1}
     return {
         "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
         "terminationGracePeriodSeconds": 1,
         "automountServiceAccountToken": False,
         "securityContext": {

@@ -13,11 +13,14 @@ import psutil
 import pytest
 from pods import RESTRICTED, deployment, job, pod, service
 
+from engines.errors import EngineError
 from engines.kubernetes.real import IMAGES, RealCluster
+from engines.rocketmq import RocketMQ
 
 pytestmark = pytest.mark.cluster
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+REPOSITORY = Path(__file__).parents[2]
+DEPLOY = REPOSITORY / "deploy"
 # Answers with its version and the name of its pod.
 _SERVER = """
 import http.server, os, sys
@@ -27,6 +30,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(f"{sys.argv[1]} {os.environ['HOSTNAME']}".encode())
 http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Handler).serve_forever()
+"""
+_START = """
+from engines.kubernetes.real import RealCluster
+cluster = RealCluster().start()
+print(cluster.folder.parent, cluster.machine.place.link, flush=True)
+input()
 """
 _ASK_DATABASE = """
 import asyncio, asyncpg, sys
@@ -58,7 +67,13 @@ def address(cluster: RealCluster, namespace: str, kind: str, name: str, path: st
 
 
 def available(cluster: RealCluster, namespace: str, name: str) -> None:
-    cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=60s", timeout=70)
+    """Return once it is."""
+    try:
+        cluster.kubectl(
+            "rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=60s", timeout=70
+        )
+    except EngineError:
+        pytest.fail(cluster.kubectl.story(namespace))
 
 
 def test_restricted_pods_run_this_interpreter_behind_a_service(
@@ -120,6 +135,67 @@ def test_pods_reach_the_servers_of_this_machine(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_hosts_in_pods_share_postgres_rocketmq_and_nacos_of_this_machine(
+    real_cluster: RealCluster,
+    real_namespace: str,
+    postgres_dsn: str,
+    nacos_url: str,
+    own_rocketmq: Callable[..., RocketMQ],
+    tmp_path: Path,
+) -> None:
+    kubectl = real_cluster.kubectl
+    kubectl.apply(service("hello", 9999), "-n", real_namespace)
+    ip = address(real_cluster, real_namespace, "service", "hello", ".spec.clusterIP")
+    rocketmq = own_rocketmq(address=real_cluster.host)
+    command = ["parley", "host", "hello:Hello", "--card", "card.json", "--listen", "0.0.0.0:9999"]
+    hello = pod(real_cluster.image, command, port=9999, ready="/readyz")
+    settings = {
+        "PARLEY_PUBLIC_URL": f"http://{ip}",
+        "PARLEY_STORE": real_cluster.reach(postgres_dsn),
+        "PARLEY_QUEUE": rocketmq.url,
+        "PARLEY_BUS": rocketmq.url,
+        "PARLEY_REGISTRY": real_cluster.reach(nacos_url),
+        # Service accounts may call it: the cluster issues their tokens.
+        "PARLEY_AUTH_ISSUER": "https://kubernetes.default.svc",
+        "PARLEY_AUTH_AUDIENCE": "parley",
+        "PARLEY_AUTH_JWKS": "/keys/jwks.json",
+    }
+    keys = {"jwks.json": kubectl("get", "--raw", "/openid/v1/jwks")}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "keys"}, "data": keys},
+        "-n",
+        real_namespace,
+    )
+    hello["volumes"].append({"name": "keys", "configMap": {"name": "keys"}})
+    hello["containers"][0]["volumeMounts"].append({"name": "keys", "mountPath": "/keys"})
+    hello["containers"][0]["env"] = [{"name": name, "value": value} for name, value in settings.items()]
+    hello["containers"][0]["workingDir"] = str(REPOSITORY / "examples" / "hello")
+    kubectl.apply(deployment("hello", hello, replicas=2), "-n", real_namespace)
+    available(real_cluster, real_namespace, "hello")
+    token = tmp_path / "token"
+    token.write_text(kubectl("create", "token", "default", "--audience=parley", "-n", real_namespace))
+    # From this machine: found in Nacos as it is here, asked by the Service.
+    told = subprocess.run(
+        [
+            Path(sys.executable).with_name("parley"),
+            "send",
+            "hello",
+            "Ada",
+            "--registry",
+            nacos_url,
+            "--token-file",
+            str(token),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.stdout.strip() == "Hello, Ada!", told.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_pods_go_on_without_api_server_and_kubelet_and_come_back_with_them(
     own_real_cluster: Callable[..., RealCluster],
@@ -141,9 +217,8 @@ def test_pods_go_on_without_api_server_and_kubelet_and_come_back_with_them(
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_nothing_is_left_when_its_user_is_killed() -> None:
-    started = "from engines.kubernetes.real import RealCluster; c = RealCluster().start(); print(c.folder.parent, c.machine.place.link, flush=True); input()"
     user = subprocess.Popen(
-        [sys.executable, "-c", started],
+        [sys.executable, "-c", _START],
         env={**os.environ, "PYTHONPATH": str(DEPLOY)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -12,6 +12,9 @@ def make(name: str) -> None:
     for root in _roots():
         group = root / name
         group.mkdir(exist_ok=True)
+        # Its pods together count as ten processes of this machine, not as one.
+        if (root / "cpu.shares").exists():
+            (group / "cpu.shares").write_text("10240")
         # A new set of processors is empty, and nothing can run in it.
         for setting in ("cpuset.cpus", "cpuset.mems"):
             if (root / setting).exists():

@@ -43,6 +43,19 @@ class Kubectl:
             what = json.dumps({"apiVersion": "v1", "kind": "List", "items": several})
         return self("apply", "-f", "-", *options, said=what)
 
+    def story(self, namespace: str) -> str:
+        """What a person would look at when something does not come up there: pods, events, the end of what containers wrote."""
+        told = [self("get", "pods", "-o", "wide", "-n", namespace), self("events", "-n", namespace)]
+        for pod in self.json("get", "pods", "-n", namespace)["items"]:
+            name = pod["metadata"]["name"]
+            for options in ((), ("--previous",)):
+                try:
+                    wrote = self("logs", name, "-n", namespace, "--all-containers", "--tail=30", *options)
+                except EngineError:
+                    continue  # it did not start, or was not started again
+                told.append(f"{' '.join([name, *options])}:\n{wrote}")
+        return "\n".join(told)
+
     def _run(self, command: list[str], said: str | None, timeout: float) -> str:
         try:
             ran = subprocess.run(

@@ -1,0 +1,145 @@
+"""The chart on a node with real containers: the page on Kubernetes does what it says, and the team does a job among all the engines."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from blocks import PROJECT, follow
+from charted import CHART, TRIAL
+from pods import RESTRICTED, pod
+from released import shell, values
+
+from engines.errors import EngineError
+from engines.kubernetes.real import RealCluster
+from engines.nacos import Nacos
+from engines.postgres import Postgres
+from engines.rocketmq import RocketMQ
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+_JOB = """
+set -eu
+mkdir /tmp/repo && cd /tmp/repo
+printf 'import os\\nimport sys\\n\\n\\ndef total(items):\\n    return sum(items)\\n' >prices.py
+printf 'import unittest\\n\\nfrom prices import total\\n\\n\\nclass Total(unittest.TestCase):\\n    def test_sum(self):\\n        self.assertEqual(total([1, 2]), 3)\\n' >test_prices.py
+git init -q -b main && git add -A && git -c user.name=Ann -c user.email=ann@localhost commit -q -m First
+parley run 'Remove unused imports' --json --out /tmp/out
+"""
+
+
+@pytest.fixture
+def databases(postgres: Postgres) -> Iterator[tuple[str, str]]:
+    """Two empty databases: the agents' and the registry's."""
+    made = postgres.create_database(), postgres.create_database()
+    yield made
+    for one in made:
+        postgres.drop_database(one)
+
+
+@pytest.mark.timeout(900)
+def test_installing_goes_as_the_page_says(
+    real_cluster: RealCluster, databases: tuple[str, str], tmp_path: Path
+) -> None:
+    person = tmp_path / "person"
+    person.mkdir()
+    given = shell(real_cluster, person, values(real_cluster, *databases))
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for name in ("charts", "examples"):
+        (folder / name).symlink_to(PROJECT / name)
+    try:
+        follow(PROJECT / "docs" / "kubernetes.md", folder, seconds=860, settings=given)
+    except BaseException:
+        _tell(real_cluster, "parley", tmp_path)
+        raise
+    finally:
+        real_cluster.kubectl("delete", "namespace", "parley", "--ignore-not-found", "--wait=false")
+
+
+@pytest.mark.timeout(900)
+def test_the_team_does_a_job_on_all_the_engines(
+    real_cluster: RealCluster,
+    real_namespace: str,
+    databases: tuple[str, str],
+    own_rocketmq: Callable[..., RocketMQ],
+    nacos: Nacos,
+    tmp_path: Path,
+) -> None:
+    kubectl = real_cluster.kubectl
+    rocketmq = own_rocketmq(address=real_cluster.host)
+    space = nacos.create_namespace()
+    address = real_cluster.reach(nacos.address(space)).rpartition("/")[0]
+    kubectl("label", "namespace", real_namespace, *(f"{key}={value}" for key, value in RESTRICTED.items()))
+    told = values(
+        real_cluster,
+        *databases,
+        platform={"queue": rocketmq.url, "bus": rocketmq.url},
+        nacos={"url": address, "namespaces": [space]},
+        agents={"registryNamespace": space},
+        operator={"namespaces": [real_namespace], "replicas": 2},
+        rbac={"aggregate": False},
+    )
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps(told))
+    install = ("parley", str(CHART), "-n", real_namespace, "-f", str(TRIAL), "-f", str(file))
+    try:
+        kubectl.helm("install", *install, "--wait", "--timeout", "180s", timeout=200)
+        kubectl(
+            *("wait", "--for=condition=Ready", "--timeout=300s", "agentteam/coding", "-n", real_namespace),
+            timeout=320,
+        )
+        kubectl.apply(_job(real_cluster, real_namespace, space))
+        kubectl(
+            *("wait", "--for=condition=Complete", "--timeout=300s", "job/client", "-n", real_namespace),
+            timeout=320,
+        )
+        lines = [
+            json.loads(line) for line in kubectl("logs", "job/client", "-n", real_namespace).splitlines()
+        ]
+        assert lines[-1]["verified"] is True, lines[-1]
+        kubectl.helm("uninstall", "parley", "-n", real_namespace, "--wait", "--timeout", "300s", timeout=320)
+        assert kubectl("get", "agents", "-n", real_namespace, "-o", "name") == ""
+    except BaseException:
+        _tell(real_cluster, real_namespace, tmp_path)
+        raise
+
+
+def _job(cluster: RealCluster, namespace: str, space: str) -> dict[str, object]:
+    """Who gives the team a job: a pod with a token, as any other in the cluster."""
+    spec = pod(cluster.image, ["sh", "-c", _JOB])
+    registry = f"http://parley-registry.{namespace}.svc:8420?namespace={space}"
+    spec["containers"][0]["env"] = [
+        {"name": "PARLEY_REGISTRY", "value": registry},
+        {"name": "PARLEY_TOKEN_FILE", "value": "/var/run/secrets/parley/token"},
+        {"name": "HOME", "value": "/tmp"},
+    ]
+    spec["containers"][0]["volumeMounts"] = [
+        {"name": "token", "mountPath": "/var/run/secrets/parley"},
+        {"name": "tmp", "mountPath": "/tmp"},
+    ]
+    token = {"serviceAccountToken": {"path": "token", "audience": "parley"}}
+    spec["volumes"] = [
+        {"name": "token", "projected": {"sources": [token]}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "client", "namespace": namespace},
+        "spec": {"backoffLimit": 0, "template": {"spec": {**spec, "restartPolicy": "Never"}}},
+    }
+
+
+def _tell(cluster: RealCluster, namespace: str, folder: Path) -> None:
+    """What there was when it went wrong, for who reads the failure."""
+    for command in (
+        ("get", "pods,agents,agentversions,agentteams,jobs", "-o", "wide"),
+        ("logs", "-l", "app.kubernetes.io/part-of=parley", "--tail=40", "--prefix"),
+        ("get", "events", "--sort-by=.lastTimestamp"),
+    ):
+        try:
+            said = cluster.kubectl(*command, "-n", namespace)
+        except EngineError as error:
+            said = str(error)
+        print(f"$ kubectl {' '.join(command)}\n{said}")
