@@ -23,6 +23,11 @@ from parley_registry.settings import RegistrySettings
 
 _logger = logging.getLogger(__name__)
 
+_UNREAD = 128 * 1024
+"""Bytes that the system keeps of what a client has not read yet; by itself it would keep megabytes."""
+_STUCK_MS = 30_000
+"""Milliseconds after which a client that takes nothing is let go."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT: 0; 1 when it could not begin, 2 when the settings cannot be used."""
@@ -138,6 +143,10 @@ def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit these. A watcher that reads nothing costs some memory, for some time, and then its connection.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_MS)
     try:
         listener.bind((host, port))
     except BaseException:

@@ -7,7 +7,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from parley_registry.card import MAX_NAME
 from parley_registry.entry import Change
@@ -16,8 +16,6 @@ from parley_registry.feed import Feed
 from parley_registry.models import change_json
 from parley_registry.routing import StrictRoute, problems
 
-_STUCK_SECONDS = 30
-"""Seconds after which a watcher that takes nothing is let go."""
 _STILL_THERE = b": still there\n\n"
 
 
@@ -73,8 +71,6 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._first = first or []
         self._rest = rest
-        self._sending = False
-        self._sent = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -82,12 +78,8 @@ class EventStream(Response):
         telling = asyncio.create_task(self._tell(send), name="registry-watch")
         going = asyncio.create_task(_gone(receive), name="registry-watch-end")
         try:
-            done, sent = set[asyncio.Task[None]](), -1
-            while not done and not (self._sending and sent == self._sent):
-                sent = self._sent
-                done, _ = await asyncio.wait(
-                    [telling, going], timeout=_STUCK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
+            # Who takes nothing is gone after a while, see the listener's options in `__main__`.
+            done, _ = await asyncio.wait([telling, going], return_when=asyncio.FIRST_COMPLETED)
             if telling in done:
                 telling.result()
         finally:
@@ -98,16 +90,14 @@ class EventStream(Response):
                 await self._rest.aclose()
 
     async def _tell(self, send: Send) -> None:
-        await self._send(send, b"".join(map(_event, self._first)))
+        await send(_body(b"".join(map(_event, self._first))))
         if self._rest is not None:
             async for batch in self._rest:
-                await self._send(send, b"".join(map(_event, batch)) or _STILL_THERE)
+                await send(_body(b"".join(map(_event, batch)) or _STILL_THERE))
 
-    async def _send(self, send: Send, text: bytes) -> None:
-        self._sending = True
-        await send({"type": "http.response.body", "body": text, "more_body": True})
-        self._sending = False
-        self._sent += 1
+
+def _body(text: bytes) -> Message:
+    return {"type": "http.response.body", "body": text, "more_body": True}
 
 
 async def _gone(receive: Receive) -> None:
