@@ -43,6 +43,10 @@ TASK_SCOPE = 0
 """Work number under which steps of scope "task" are kept."""
 
 
+class Again(Unavailable):
+    """What an execution gives up with that is to be run again, as a further attempt."""
+
+
 class TaskLog(EventQueue):
     """The event queue of one execution: what the executor says is folded, appended and, once committed, published.
 
@@ -103,7 +107,7 @@ class TaskLog(EventQueue):
             self._lightening -= 1
 
     def give_up(self, error: Unavailable) -> None:
-        """Let the execution end without an outcome, since what it made cannot be kept: the work is given back."""
+        """Let the execution end without an outcome, since what it made cannot be kept, or made: the work is given back."""
         self._failure = error
 
     async def _take(self, event: ExecutorEvent) -> None:

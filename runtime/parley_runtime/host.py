@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
 from a2a.server.agent_execution import AgentExecutor
 from a2a.types import a2a_pb2 as pb
@@ -56,7 +56,8 @@ class AgentHost:
 
     `card` is a 1.0 AgentCard; its `supported_interfaces` are written by the host. `extended_card` is what callers
     who proved who they are may read of it. `executor` is any a2a-sdk AgentExecutor. An executor may have `routes`
-    (Starlette routes, mounted at /agent), `on_crash` ("retry" or "fail") and async `start(host)` / `stop()` of its own.
+    (Starlette routes, mounted at /agent), `on_crash` ("retry" or "fail"), async `start(host)` / `stop()` of its own, and
+    `away()`, which says why it can run nothing now ("" while it can): the host is not ready then, and takes no work.
 
     Raises ConfigurationError for settings that cannot work.
     """
@@ -72,6 +73,7 @@ class AgentHost:
         self.settings = settings or HostSettings()
         s = self.settings
         self._executor = executor
+        self._away: Callable[[], str] = getattr(executor, "away", lambda: "")
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._authenticator = authenticator_for(s.auth_issuer, s.auth_audience, s.auth_jwks)
         require_safe_listen(s.listen, self._authenticator)
@@ -102,6 +104,7 @@ class AgentHost:
                 pushed=self.push.wake,
                 payloads=self.payloads,
                 prompts=self.prompts,
+                away=self._away,
             )
         self.front = Front(
             self.card,
@@ -379,6 +382,8 @@ class AgentHost:
     def _not_ready(self) -> str:
         if self._draining:
             return "draining"
+        if self.worker is not None and (away := self._away()):
+            return away
         if self._publisher is not None and not self._publisher.published.is_set():
             return "not in the registry yet"
         return ""

@@ -14,6 +14,7 @@ from parley_core.telemetry import LogFormat
 from parley_runtime.store import HIGHEST, LOWEST
 
 Role = Literal["front", "worker"]
+OnLost = Literal["retry", "fail"]
 
 
 def parse_listen(value: str) -> tuple[str, int]:
@@ -75,6 +76,13 @@ class HostSettings(BaseSettings):
     """Bearer token for the registry service, or for the catalogue of a Nacos."""
     registry_token_file: Path | None = None
     """File with that token, read anew for each call: for tokens that are renewed, as Kubernetes' projected ones."""
+
+    forward: str = ""
+    """A2A server that does the work, instead of an executor: http://127.0.0.1:9000; empty: none."""
+    forward_wait: float = Field(default=60.0, ge=0)
+    """How long that server is waited for at the start."""
+    on_lost: OnLost = "retry"
+    """What becomes of a message whose task that server lost: it is sent again (`retry`), or the task fails (`fail`)."""
 
     concurrency: int = Field(default=64, ge=1)
     """Executions at once in this process."""

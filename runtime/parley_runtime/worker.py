@@ -14,7 +14,7 @@ from parley_runtime import metrics
 from parley_runtime.bus import Bus
 from parley_runtime.cancelling import Canceller
 from parley_runtime.execution import Execution, Running
-from parley_runtime.executor import on_crash
+from parley_runtime.executor import Again, on_crash
 from parley_runtime.payloads import Payloads
 from parley_runtime.prompts import HostPrompts
 from parley_runtime.queue import Queue
@@ -36,7 +36,8 @@ class _GivenBack:
 
 
 class Worker:
-    """Runs at most `concurrency` executions at once in this process, under the name `worker`."""
+    """Runs at most `concurrency` executions at once in this process, under the name `worker`; takes none while `away` says why
+    none can be run."""
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class Worker:
         pushed: Callable[[], None] = lambda: None,
         payloads: Payloads | None = None,
         prompts: HostPrompts | None = None,
+        away: Callable[[], str] = lambda: "",
     ) -> None:
         self.name = worker
+        self._away = away
         self._store = store
         self._queue = queue
         self._executor = executor
@@ -98,7 +101,7 @@ class Worker:
     @property
     def room(self) -> int:
         """How many more executions this worker would start now."""
-        return 0 if self._draining else max(0, self._most - len(self._running))
+        return 0 if self._draining or self._away() else max(0, self._most - len(self._running))
 
     @property
     def free(self) -> int:
@@ -234,9 +237,9 @@ class Worker:
                 log.error("the execution of task %s was cancelled; it is given back", running.work.task_id)
                 self._unfinished.append(_GivenBack(running.work))
         elif isinstance(error := done.exception(), Unavailable):
-            # The store's fault and not the message's: it may be tried for as long as that lasts, at a gentle pace.
+            # Mostly not the message's fault but the store's: it may be tried for as long as that lasts, at a gentle pace.
             log.warning("task %s is given back: %s", running.work.task_id, error)
-            counts = on_crash(self._executor) == "fail"
+            counts = isinstance(error, Again) or on_crash(self._executor) == "fail"
             self._unfinished.append(_GivenBack(running.work, counts, time.monotonic() + _LOOK_AGAIN))
         elif error:
             log.error(

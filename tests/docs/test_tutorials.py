@@ -129,6 +129,12 @@ def test_prompts_go_as_their_page_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
+@pytest.mark.timeout(280)
+def test_a_sidecar_goes_as_its_page_says(folder: Path) -> None:
+    follow(PROJECT / "docs" / "sidecar.md", folder, seconds=240)
+    assert litter(folder) == set()
+
+
 @pytest.mark.timeout(420)
 def test_rollouts_go_as_their_page_says(folder: Path) -> None:
     follow(PROJECT / "docs" / "rollouts.md", folder, seconds=400)

@@ -20,8 +20,34 @@ def _option(name: str, text: str, **more: Any) -> Any:
 
 def host(
     context: typer.Context,
-    executor: Annotated[str, typer.Argument(help="The executor's class, as package.module:Class.")],
-    card: Annotated[Path, _option("card", "The agent's card, a JSON file.", metavar="FILE")],
+    executor: Annotated[
+        str | None,
+        typer.Argument(help="The executor's class, as package.module:Class. (Not with --forward.)"),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        _option(
+            "card", "The agent's card, a JSON file. Default: with --forward that server's", metavar="FILE"
+        ),
+    ] = None,
+    forward: Annotated[
+        str | None,
+        _option(
+            "forward", "A2A server that does the work, instead of an executor. Default: none", metavar="URL"
+        ),
+    ] = None,
+    forward_wait: Annotated[
+        float | None,
+        _option("forward_wait", "Seconds to wait for that server at the start. Default: 60", min=0),
+    ] = None,
+    on_lost: Annotated[
+        str | None,
+        _option(
+            "on_lost",
+            "What becomes of a message whose task that server lost: sent again, or failed. Default: retry",
+            metavar="retry|fail",
+        ),
+    ] = None,
     listen: Annotated[
         str | None, _option("listen", "Address to serve on. Default: 127.0.0.1:9999", metavar="HOST:PORT")
     ] = None,
@@ -176,7 +202,7 @@ def host(
         str | None, _option("log_format", "text, json or auto. Default: auto (text on a terminal, else JSON)")
     ] = None,
 ) -> None:
-    """Host an a2a-sdk AgentExecutor as a durable A2A server.
+    """Host an a2a-sdk AgentExecutor, or with --forward any A2A server, as a durable A2A server.
 
     The class needs a constructor without arguments and is imported from the current directory or what is
     installed. Several processes may share one --store: any of them answers for a task, and takes it over
@@ -187,7 +213,9 @@ def host(
     complete(_serve(executor, card, extended_card, given))
 
 
-async def _serve(executor: str, card: Path, extended: Path | None, given: dict[str, Any]) -> None:
+async def _serve(
+    executor: str | None, card: Path | None, extended: Path | None, given: dict[str, Any]
+) -> None:
     from pydantic import ValidationError
 
     from parley_core.telemetry import configure_logging
@@ -201,6 +229,18 @@ async def _serve(executor: str, card: Path, extended: Path | None, given: dict[s
     parse_listen(settings.listen)
     configure_logging(settings.log_level, form=settings.log_format)
     more = read_card(extended) if extended is not None else None
+    if settings.forward:
+        if executor:
+            raise ConfigurationError("give an executor's class or --forward, not both")
+        from parley_runtime.sidecar.beginning import begin
+
+        own, forwarder = await begin(settings)
+        shown = read_card(card) if card is not None else own
+        return await AgentHost(shown, forwarder, settings, extended_card=more).run()
+    if not executor or card is None:
+        raise ConfigurationError(
+            "say what to host: an executor's class and its --card, or the address of an A2A server with --forward"
+        )
     await AgentHost(read_card(card), load_executor(executor), settings, extended_card=more).run()
 
 
