@@ -75,13 +75,13 @@ def _build(folder: Path) -> None:
     half.mkdir()
     # Without GOGC and -dwarf=false it is the same program, a fifth slower to compile.
     command = [
-        *(go, "build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"),
+        *(go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"),
         *("-ldflags", _ldflags(), "-o", f"{half}/", ".", "./pause"),
     ]
     ran = subprocess.run(
         command,
         cwd=HOME,
-        env={**os.environ, "CGO_ENABLED": "0", "GOGC": "400", "GOFLAGS": "-mod=readonly"},
+        env={**os.environ, "CGO_ENABLED": "0", "GOGC": "400"},
         capture_output=True,
         text=True,
         timeout=3600,
