@@ -135,6 +135,40 @@ def test_every_guarantee_names_tests_that_exist() -> None:
             assert name in where, f"there is no test {name}, which is to prove: {row[:80]}"
 
 
+PROMISING = ("registry", "nacos", "search", "trust", "prompts", "mcp")
+"""Pages that promise something in tables of their own, whose last column is called Test."""
+
+
+@pytest.mark.parametrize("page", PROMISING)
+def test_every_promise_of_a_page_names_tests_that_exist(page: str) -> None:
+    existing = all_tests()
+    promises = list(rows_with_tests(DOCS / f"{page}.md"))
+    assert promises, f"{page}.md has no table whose last column is Test"
+    for promise, proof in promises:
+        named = re.findall(r"`([^`]+)`", proof)
+        assert named, f"{page}.md: no test is named for: {promise}"
+        unknown = set(named) - existing
+        assert not unknown, f"{page}.md: there is no test {unknown}, which is to prove: {promise}"
+
+
+def rows_with_tests(page: Path) -> Iterator[tuple[str, str]]:
+    """The first and the last cell of each row of the tables that end in a column Test."""
+    inside = False
+    for line in page.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")] if line.startswith("|") else []
+        if not cells or cells[-1] == "Test":
+            inside = bool(cells)
+        elif inside and set(line) - set("|- "):
+            yield cells[0], cells[-1]
+
+
+@cache
+def all_tests() -> frozenset[str]:
+    """The names of all tests there are."""
+    found = defined_in("tests/**/test_*.py") | defined_in("*/tests/**/test_*.py")
+    return frozenset(name for name in found if name.startswith("test_"))
+
+
 def defined_in(files: str) -> set[str]:
     """The functions of the files that a pattern means, from the project's root."""
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
@@ -164,7 +198,12 @@ def parley_calls(text: str) -> Iterator[list[str]]:
         except ValueError:
             continue  # a quotation over several lines, which no call of parley needs
         for number, word in enumerate(words):
-            if word.rpartition("/")[2] == "parley" and (number == 0 or not words[number - 1].startswith("-")):
+            mine = words[0] not in ("helm", "kubectl")  # for which it is a name
+            if (
+                mine
+                and word.rpartition("/")[2] == "parley"
+                and (number == 0 or not words[number - 1].startswith("-"))
+            ):
                 rest = words[number + 1 :]
                 ends = [i for i, w in enumerate(rest) if re.fullmatch(r"[();<>|&]+", w)]
                 call = rest[: ends[0]] if ends else rest

@@ -29,7 +29,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / ".venv").symlink_to(PROJECT / ".venv")
     shutil.copytree(PROJECT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("*.db*"))
     yield tmp_path
-    for home in (tmp_path / ".parley", *tmp_path.glob(".outputs/*/.parley")):
+    for home in (
+        tmp_path / ".parley",
+        *tmp_path.glob(".outputs/*/.parley"),
+        *tmp_path.glob(".outputs/*/*/.parley"),
+    ):
         if home.exists():
             subprocess.run([BIN / "parley", "--home", home, "down"], check=True, timeout=60)
 

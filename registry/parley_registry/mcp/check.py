@@ -110,6 +110,10 @@ def _named(namespace: str, name: str, version: str, source: str) -> Iterator[Fau
         yield Fault("version", "is not a semantic version; write it like 1.2.3 or 1.2.3-rc.1")
 
 
+_DEFAULT_PORT = re.compile(r"^(http://[^/?#]+):80(?=[/?#]|$)|^(https://[^/?#]+):443(?=[/?#]|$)")
+"""Left out: Nacos adds it, and with or without it is the same endpoint."""
+
+
 def _endpoints(told: Any, faults: list[Fault]) -> Iterator[str]:
     if not isinstance(told, Sequence) or isinstance(told, str):
         faults.append(Fault("endpoints", "must be a list of URLs"))
@@ -124,7 +128,7 @@ def _endpoints(told: Any, faults: list[Fault]) -> Iterator[str]:
         if fault:
             faults.append(Fault(f"endpoints[{number}]", fault))
         else:
-            yield one
+            yield _DEFAULT_PORT.sub(lambda found: found[1] or found[2], one)
 
 
 def _tools(told: Any, faults: list[Fault]) -> Iterator[Tool]:

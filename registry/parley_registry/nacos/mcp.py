@@ -21,6 +21,7 @@ from parley_registry.mcp.wire import server_json
 from parley_registry.nacos.http import NacosHttp
 
 _PATH = "/v3/admin/ai/mcp"
+_INSTANCES = "/v3/admin/ns/instance/list"
 _PAGE = 100
 _CALLED: Mapping[Transport, str] = {"stdio": "stdio", "sse": "mcp-sse", "streamable-http": "mcp-streamable"}
 _MEANT = {called: protocol for protocol, called in _CALLED.items()}
@@ -59,7 +60,28 @@ class NacosMcp:
         told = await self._http.get(
             _PATH, {"namespaceId": key.namespace, "mcpName": key.name, "version": version}
         )
-        return read_detail(key.namespace, told, now=now)
+        found = read_detail(key.namespace, told, now=now)
+        return replace(found, health=await self._health(told)) if found.health == "up" else found
+
+    async def _health(self, told: Mapping[str, Any]) -> Health:
+        """That of a server whose endpoints Nacos shows: "unknown" when somebody entered them by hand, for Nacos never looks at
+        those; "up" when one belongs to a process that keeps itself registered."""
+        where = (told.get("remoteServerConfig") or {}).get("serviceRef") or {}
+        query = {
+            "namespaceId": str(where.get("namespaceId") or ""),
+            "groupName": str(where.get("groupName") or ""),
+            "serviceName": str(where.get("serviceName") or ""),
+        }
+        if not query["serviceName"]:
+            return "unknown"
+        try:
+            instances = await self._http.get(_INSTANCES, query) or ()
+        except BadRequest:
+            return "down"  # how Nacos says that the last one has gone
+        kept = [one for one in instances if one.get("ephemeral")]
+        if not kept:
+            return "unknown"
+        return "up" if any(one.get("healthy") and one.get("enabled", True) for one in kept) else "down"
 
     async def put(self, server: McpServer, *, new: bool, latest: bool) -> None:
         """Keep a version of a server, the first one (`new`) or another; back when Nacos shows it.
@@ -92,8 +114,8 @@ class NacosMcp:
 
 
 def read_detail(namespace: str, told: Mapping[str, Any], *, now: float) -> McpServer:
-    """A server of Nacos's detail answer. Endpoints are those that Nacos says are alive; without any, a remote one is
-    down. Raises McpRejected, BadRequest for what is no such answer."""
+    """A server of Nacos's detail answer. Endpoints are those that Nacos shows; with some a remote one is "up" as far as this
+    answer says, without any it is down. Raises McpRejected, BadRequest for what is no such answer."""
     try:
         protocol = str(told.get("frontProtocol") or told["protocol"])
         detail = told["versionDetail"]

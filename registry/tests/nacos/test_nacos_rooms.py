@@ -1,6 +1,7 @@
 """Prompts and MCP servers that a real Nacos keeps, in the copy that the registry serves."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from parley_registry.mcp.server import McpKey, McpServer
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.http import NacosHttp
 from parley_registry.nacos.mcp import NacosMcp
+from parley_registry.nacos.naming import Endpoint, Service
 from parley_registry.nacos.registry import NacosRegistry
 from parley_registry.nacos.server import Nacos
 from parley_registry.prompts.check import check_prompt
@@ -135,8 +137,9 @@ async def test_an_mcp_server_registered_here_is_in_nacos_as_it_was(
         assert done.created
     assert not (await rooms.mcp.register(server(key.namespace))).created
     kept = await rooms.mcp.get(key)
-    assert (kept.version, kept.latest, kept.health, kept.source) == ("1.1.0", True, "up", "nacos")
-    assert (kept.tools, kept.endpoints) == (server("x").tools, ("https://weather.example.com:443/mcp",))
+    assert (kept.version, kept.latest, kept.source) == ("1.1.0", True, "nacos")
+    assert kept.health == "unknown", "nobody looks at an endpoint that was entered by hand"
+    assert (kept.tools, kept.endpoints) == (server("x").tools, ("https://weather.example.com/mcp",))
     with pytest.raises(BadRequest, match="with all its versions"):
         await rooms.mcp.delete(key, "1.0.0")
     await rooms.mcp.delete(key)
@@ -186,6 +189,41 @@ async def test_mcp_servers_of_others_are_found_at_the_next_look_and_hostile_ones
         return await names() == ["stdio-one"]
 
     await eventually(one, 12.0)
+    await http.aclose()
+
+
+async def test_an_mcp_server_is_up_while_a_process_keeps_its_endpoint_registered(
+    address: NacosAddress,
+) -> None:
+    http = NacosHttp(address)
+    others, key = NacosMcp(http), McpKey(address.namespace, "weather")
+    of = Service(key.namespace, "DEFAULT_GROUP", "weather-service")
+    told = {
+        "name": key.name,
+        "protocol": "mcp-streamable",
+        "frontProtocol": "mcp-streamable",
+        "description": "Weather of a place",
+        "version": "1.0.0",
+        "versionDetail": {"version": "1.0.0"},
+        "enabled": True,
+        "remoteServerConfig": {"exportPath": "/mcp"},
+    }
+    where = {"namespaceId": of.namespace, "groupName": of.group, "serviceName": of.name}
+    form = {"namespaceId": key.namespace, "mcpName": key.name, "serverSpecification": json.dumps(told)}
+    endpoint = json.dumps({"type": "REF", "data": {**where, "transportProtocol": "http"}})
+    async with Nacos(address) as process:  # its service has to be there first
+        await process.naming.register(of, Endpoint("127.0.0.1", 9001, {}))
+        await eventually(lambda: process.naming.instances(of))
+        await http.post("/v3/admin/ai/mcp", form | {"endpointSpecification": endpoint})
+
+    async def health(wanted: str) -> bool:
+        return (await others.get(key, "1.0.0", now=0.0)).health == wanted
+
+    await eventually(lambda: health("down"))
+    async with Nacos(address) as process:
+        await process.naming.register(of, Endpoint("127.0.0.1", 9001, {}))
+        await eventually(lambda: health("up"))
+    await eventually(lambda: health("down"))
     await http.aclose()
 
 
