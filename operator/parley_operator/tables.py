@@ -25,7 +25,7 @@ from parley_registry.client import (
 
 _log = logging.getLogger(__name__)
 
-_WATCHED = 60.0
+_WATCHED = 10.0
 """Seconds after which an agent is asked about again while the registry tells of changes."""
 _UNWATCHED = 3.0
 """The same while it does not (a Nacos without a catalogue)."""

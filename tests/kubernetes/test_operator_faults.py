@@ -14,7 +14,7 @@ from throttling import FakeThrottle
 
 from engines.kubernetes.control_plane import ControlPlane
 from engines.kubernetes.kubectl import Kubectl
-from parley_operator.kube.kinds import AGENT, DEPLOYMENT, LEASE, SERVICE, VERSION
+from parley_operator.kube.kinds import AGENT, DEPLOYMENT, LEASE, NETWORK_POLICY, VERSION
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -129,7 +129,7 @@ async def test_what_is_missing_or_half_made_is_made_whole(here: World) -> None:
     await settled(here, "hello", 1)
     await asyncio.to_thread(operator.kill)
     [deployment] = await here.all(DEPLOYMENT)
-    await here.kube.delete(SERVICE, here.namespace, "hello")
+    await here.kube.delete(NETWORK_POLICY, here.namespace, "hello")
     await here.kube.patch(
         DEPLOYMENT,
         here.namespace,
@@ -142,7 +142,7 @@ async def test_what_is_missing_or_half_made_is_made_whole(here: World) -> None:
     async def whole() -> bool:
         made = await here.get(DEPLOYMENT, deployment["metadata"]["name"])
         return (
-            await here.get(SERVICE, "hello") is not None
+            await here.get(NETWORK_POLICY, "hello") is not None
             and made is not None
             and (made.get("status") or {}).get("readyReplicas") == 2
             and made["spec"]["template"] == deployment["spec"]["template"]
