@@ -56,13 +56,16 @@ class Program:
 
 
 class World:
-    """`registry`, and `hosts` by version."""
+    """A registry at `registry_url`, and `hosts` by version, each with the words `more` besides."""
+
+    more: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, store: str) -> None:
         self.folder = folder
         self.store = store
         url = f"http://127.0.0.1:{free_port()}"
         place = ("--listen", url.removeprefix("http://"), "--store", f"sqlite:///{folder}/registry.db")
+        self.registry_url = url
         self.registry = Program(url, ("parley_registry", *place), folder / "registry.log")
         self.hosts: dict[str, Program] = {}
 
@@ -76,7 +79,8 @@ class World:
             "--store",
             self.store,
             "--registry",
-            self.registry.url,
+            self.registry_url,
+            *self.more,
         )
         made = self.hosts[version] = Program(url, (*words, *place), self.folder / f"{version}.log")
         made.start()
@@ -85,7 +89,7 @@ class World:
     def rollout(self, *words: str) -> "subprocess.Popen[str]":
         """`parley rollout …`, begun."""
         return subprocess.Popen(
-            [sys.executable, "-m", "parley_cli.main", "rollout", *words, "--registry", self.registry.url],
+            [sys.executable, "-m", "parley_cli.main", "rollout", *words, "--registry", self.registry_url],
             cwd=self.folder,
             env=_ENVIRONMENT,
             stdout=subprocess.PIPE,
