@@ -51,11 +51,8 @@ class Applier:
         of = registry_name(observed)
         problem: Problem | None = None
         for wanted in plan.apply:
-            try:
-                written = await self.apply(wanted)
-            except (FieldConflict, Invalid, Forbidden, NotFound) as error:
-                problem = problem or Problem.of(error, wanted)
-                continue
+            written, refused = await self._try(wanted)
+            problem = problem or refused
             if kind_of(wanted) is AGENT and written is not None:
                 if written["metadata"]["generation"] != agent["metadata"]["generation"]:
                     raise Again
@@ -83,6 +80,23 @@ class Applier:
             raise Again from error
         return problem
 
+    async def carry_out_team(self, team: Mapping[str, Any], plan: Plan, now: float) -> Problem | None:
+        """The same for an AgentTeam, of which a plan says less."""
+        problem: Problem | None = None
+        for wanted in plan.apply:
+            _, refused = await self._try(wanted)
+            problem = problem or refused
+        await self.set_status(TEAM, team, plan.status, problem, now)
+        for ref in plan.delete:
+            await self._delete(kind_named(ref.kind), Key(team["metadata"]["namespace"], ref.name))
+        return problem
+
+    async def _try(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Problem | None]:
+        try:
+            return await self.apply(wanted), None
+        except (FieldConflict, Invalid, Forbidden, NotFound) as error:
+            return None, Problem.of(error, wanted)
+
     async def apply(self, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
         """Have the object be as wanted; as it is then, or None when it was already. Raises FieldConflict, Invalid, …"""
         kind, meta = kind_of(wanted), wanted["metadata"]
@@ -93,15 +107,12 @@ class Applier:
         hashed = hash_of(wanted)
         if live is not None and self._is_so(kind, key, wanted, hashed, live):
             return None
-        if live is None and await self._strangers.has(kind, *key):
-            raise Invalid(
-                409,
-                "NotOurs",
-                f"there is a {kind.name} {key.name} that the operator has not made; delete or rename it, or rename the Agent",
-            )
+        if await self._is_anothers(kind, key, wanted, live):
+            what = f"there is a {kind.name} {key.name} that somebody else has made"
+            raise Invalid(409, "NotOurs", f"{what}; delete or rename one of the two")
         if live is not None and kind is DEPLOYMENT:
             await self._hand_over(wanted, live)
-        sent = wanted if kind in (AGENT, TEAM) else marked(wanted, hashed)
+        sent = marked(wanted, hashed) if "spec" in wanted or kind is not AGENT else wanted
         written = await self._kube.apply(sent)
         WRITES.labels(kind.name, "applied").inc()
         odd = dict(differences(sent, written))
@@ -120,13 +131,23 @@ class Applier:
     def _is_so(
         self, kind: Kind, key: Key, wanted: Mapping[str, Any], hashed: str, live: Mapping[str, Any]
     ) -> bool:
-        if kind not in (AGENT, TEAM) and mark_of(live) != hashed:
-            return False
+        if ("spec" in wanted or kind is not AGENT) and mark_of(live) != hashed:
+            return False  # of an Agent of somebody's, only the finalizer is ours
         odd = dict(differences(wanted, live))
         if not odd:
             return True
         known = self._settled.get((kind, key))
         return known is not None and known[0] == hashed and known[1] == odd
+
+    async def _is_anothers(
+        self, kind: Kind, key: Key, wanted: Mapping[str, Any], live: Mapping[str, Any] | None
+    ) -> bool:
+        if kind is not AGENT:
+            return live is None and await self._strangers.has(kind, *key)
+        if live is None or "spec" not in wanted:
+            return False
+        ours = {one["uid"] for one in wanted["metadata"]["ownerReferences"]}
+        return ours.isdisjoint(one["uid"] for one in live["metadata"].get("ownerReferences") or ())
 
     def _owned(self, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
         """With the uid of the AgentVersion that owns it, which who planned could not know. Raises NotFound."""

@@ -131,5 +131,6 @@ class Loop:
 def everything(caches: Caches) -> list[Work]:
     """All that is to be looked at."""
     return [
+        *(Work("AgentTeam", *key) for key in caches.teams),
         *(Work("Agent", *key) for key in caches.agents),
     ]

@@ -24,7 +24,7 @@ from parley_operator.observe import Observer
 from parley_operator.observed import Settings
 from parley_operator.options import Options
 from parley_operator.plan import plan
-from parley_operator.reconcile import Agents
+from parley_operator.reconcile import Agents, Teams
 from parley_operator.references import References
 from parley_operator.registering import Registering
 from parley_operator.tables import Name, Tables
@@ -69,6 +69,7 @@ class Operator:
             observer = Observer(caches, references, tables, hosts, checks, self._settings)
             applier = Applier(writing, caches, Registering(tables) if tables else None, events)
             loop.reconcilers["Agent"] = Agents(caches, observer, plan, applier)
+            loop.reconcilers["AgentTeam"] = Teams(caches, applier)
 
             health = Health(options.listen, lambda: "" if caches.synced else "the caches are being filled")
             await stack.enter_async_context(health)

@@ -16,6 +16,7 @@ from parley_operator.kube.kinds import (
     DEPLOYMENT,
     SECRET,
     SERVICE,
+    TEAM,
     VERSION,
 )
 from parley_registry.client import UnknownAgent, VersionFigures
@@ -267,3 +268,36 @@ async def test_a_deleted_agent_takes_with_it_what_was_made_of_it(here: World) ->
     with pytest.raises(UnknownAgent):
         await here.registry.versions("hello")
     assert await here.get(SECRET, "parley-platform") is not None
+
+
+async def test_a_team_is_five_agents_and_follows_its_spec(here: World) -> None:
+    here.operator()
+    await here.apply(agent("alpha-tester"))
+    team = {"apiVersion": AGENT.api, "kind": "AgentTeam", "metadata": {"name": "alpha"}}
+    await here.apply({**team, "spec": {"env": [{"name": "MODEL", "value": "one"}]}})
+
+    async def taken() -> Any:
+        found = await here.condition("alpha", "Degraded", TEAM)
+        return found if found.get("reason") == "NotOurs" else None
+
+    told = await until(taken, 60)
+    assert "alpha-tester" in told["message"]
+    await here.kube.delete(AGENT, here.namespace, "alpha-tester")
+
+    async def team_ready() -> bool:
+        return (await here.condition("alpha", "Ready", TEAM)).get("status") == "True"
+
+    await until(team_ready, 120)
+    assert len(await here.all(AGENT)) == 5
+    await here.apply({**team, "spec": {}})
+
+    async def without() -> bool:
+        return all("env" not in one["spec"] for one in await here.all(AGENT))
+
+    await until(without)
+    await here.kube.delete(TEAM, here.namespace, "alpha")
+
+    async def none_left() -> bool:
+        return not await here.all(AGENT)
+
+    await until(none_left, 120)
