@@ -87,17 +87,17 @@ async def test_of_a_task_that_has_ended_nothing_is_run_whatever_its_work_says(
 async def test_a_task_that_was_run_here_before_is_given_back_when_its_next_lease_was_not_heard_of(
     store: PostgresStore, beside: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parley_runtime.stores.postgres.store._UNHEARD", 0.2)
+    monkeypatch.setattr("parley_runtime.stores.postgres.upkeep._UNHEARD", 0.2)
     work = await running(store)
     await store.finish("t", work.epoch, work.number)
     await store.accept(message("t", message_id="second", follow_up=True))
     await leasing.take(beside, "w", "1", 1, Limits())  # as if the answer had been lost
     await asyncio.sleep(0.3)
-    await store._give_back_unheard()
+    await store._upkeep.give_back_unheard()
     assert await store.held("w") == {}
     [again] = (await store.take("w", "1", 1)).work
     await asyncio.sleep(0.3)
-    await store._give_back_unheard()
+    await store._upkeep.give_back_unheard()
     assert await store.held("w") == {"t": again.epoch}  # of this one it has heard
 
 
@@ -118,8 +118,8 @@ async def test_a_database_that_takes_no_writes_for_a_while_is_one_that_is_away(
         await asyncio.to_thread(_read_only, server, "off")
         assert len((await held).events) == 1
         await store.accept(message("other"))
-        assert store._upkeep is not None
-        assert not store._upkeep.done()
+        assert store._upkeep._task is not None
+        assert not store._upkeep._task.done()
     finally:
         await store.close()
 

@@ -88,13 +88,13 @@ async def test_an_append_whose_answer_was_lost_is_not_made_twice(server: Any, st
 async def test_work_leased_by_an_answer_that_never_came_is_given_back(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parley_runtime.stores.postgres.store._UNHEARD", 0.5)
-    monkeypatch.setattr("parley_runtime.stores.postgres.store._LOOK_FOR_UNHEARD", 0.2)
+    monkeypatch.setattr("parley_runtime.stores.postgres.upkeep._UNHEARD", 0.5)
+    monkeypatch.setattr("parley_runtime.stores.postgres.upkeep._LOOK_FOR_UNHEARD", 0.2)
     await store.register_worker("w", "1", 60)
     await store.accept(message("t"), take_as="w")
-    store._known.clear()  # as if the connection had died before the answer
-    store._upkeep.cancel()  # type: ignore[union-attr]
-    store._upkeep = asyncio.create_task(store._keep())
+    store._upkeep._known.clear()  # as if the connection had died before the answer
+    await store._upkeep.close()
+    await store._upkeep.open()
     async with asyncio.timeout(10):
         while not (taken := (await store.take("w", "1", 5)).work):  # noqa: ASYNC110
             await asyncio.sleep(0.1)

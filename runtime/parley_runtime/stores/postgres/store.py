@@ -5,18 +5,14 @@ Accepting, appending, parking and loading each have a connection of their own th
 """
 
 import asyncio
-import contextlib
-import logging
-import ssl
 import time
 from asyncio import Future
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import asyncpg
 import orjson
 
-from parley_core.errors import ConfigurationError, Unavailable
+from parley_core.errors import Unavailable
 from parley_registry.client import RolloutVersion, VersionFigures
 from parley_runtime.store import (
     Accepted,
@@ -38,24 +34,18 @@ from parley_runtime.store import (
 )
 from parley_runtime.stores.postgres import accepting, appending, leasing, reading, retaining, versions
 from parley_runtime.stores.postgres import statements as sql
-from parley_runtime.stores.postgres.connection import GONE, Pool, address_of
+from parley_runtime.stores.postgres.connection import Pool, address_of
 from parley_runtime.stores.postgres.lane import Lane
-from parley_runtime.stores.postgres.migrate import migrate
+from parley_runtime.stores.postgres.opening import explained, migrated
 from parley_runtime.stores.postgres.renewer import Renewer
+from parley_runtime.stores.postgres.upkeep import Upkeep
 
-log = logging.getLogger(__name__)
-
-_MAY_COME = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
-"""What a database answers that starts, or a network that is not there yet."""
 _PATIENCE_CALLER = 5.0
 """Seconds for which a caller waits for a database that is away before it is told so …"""
 _PATIENCE_EXECUTOR = 20.0
 """… and an executor's events, which are worth more: giving up on them means running it again."""
-_UPKEEP = 0.5
+_LOOK_FOR_ORPHANS = 0.5
 _WRITE_TRIED = 10.0
-_LOOK_FOR_UNHEARD = 5.0
-_UNHEARD = 20.0
-"""Seconds after which what is leased to this process without its knowing is given back (longer than a statement takes)."""
 
 
 class PostgresStore:
@@ -68,17 +58,12 @@ class PostgresStore:
         self._patience = patience
         self.address = address_of(url, agent)
         self.pool = Pool(self.address)
-        self._limits = Limits()
-        self._clock = 0.0
-        self._clock_kept = 0.0
+        self._upkeep = Upkeep(self.pool)
         self._orphans: Sequence[str] = ()
         self._orphans_at = 0.0
         self._write_at = 0.0
-        self._worker = ""
         self._renewer: Renewer | None = None
-        self._known: dict[str, tuple[int, float]] = {}
-        self._upkeep: asyncio.Task[None] | None = None
-        accept = accepting.Accepting(lambda: self._limits)
+        accept = accepting.Accepting(lambda: self._upkeep.limits)
         a, caller = self.address, _PATIENCE_CALLER
         # Follow-ups, which take several round trips, are not to hold up new tasks.
         self._follow: Lane[accepting.Request, Accepted] = Lane(
@@ -120,62 +105,15 @@ class PostgresStore:
         )
 
     async def open(self) -> None:
-        try:
-            await self._migrate()
+        with explained(self.address.schema):
+            await migrated(self.address, self._patience)
             await self.pool.open()
             for lane in self._lanes:
                 await lane.open()
-            await self._look()
-        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-            raise ConfigurationError(
-                f"--store: {error}; check user, password and database of the URL"
-            ) from error
-        except asyncpg.InsufficientPrivilegeError as error:
-            raise ConfigurationError(
-                f"--store: {error}; the user must be able to create schema {self.address.schema}, or to use it"
-            ) from error
-        except asyncpg.TooManyConnectionsError as error:
-            raise ConfigurationError(
-                f"--store: {error}; stop other processes, or raise max_connections"
-            ) from error
-        except asyncpg.ReadOnlySQLTransactionError as error:
-            raise ConfigurationError(f"--store: {error}; name the primary, which takes writes") from error
-        except (asyncpg.ClientConfigurationError, asyncpg.UndefinedObjectError, ssl.SSLError) as error:
-            raise ConfigurationError(f"--store: {error}; check what follows the ? of the URL") from error
-        except asyncpg.LockNotAvailableError as error:
-            raise ConfigurationError(
-                f"--store: the schema {self.address.schema} cannot be brought forward beside a transaction that goes on "
-                "for long; try again when that has ended"
-            ) from error
-        except GONE as error:
-            reason = "" if isinstance(error, asyncpg.InterfaceError) else f": {error}"
-            raise ConfigurationError(
-                f"--store: there is no PostgreSQL at that address ({type(error).__name__}{reason}); is it running?"
-            ) from error
-        self._upkeep = asyncio.create_task(self._keep(), name="store:upkeep")
-
-    async def _migrate(self) -> None:
-        until, told = time.monotonic() + self._patience, False
-        while True:
-            try:
-                return await migrate(self.address.dsn, self.address.schema)
-            except _MAY_COME as error:
-                if time.monotonic() >= until:
-                    raise
-                if not told:
-                    log.warning(
-                        "there is no PostgreSQL at that address (%s); trying again for %g s",
-                        type(error).__name__,
-                        self._patience,
-                    )
-                told = True
-            await asyncio.sleep(0.2)
+            await self._upkeep.open()
 
     async def close(self) -> None:
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._upkeep
+        await self._upkeep.close()
         if self._renewer is not None:
             await self._renewer.stop()
         await asyncio.gather(*(lane.close() for lane in self._lanes))
@@ -210,10 +148,7 @@ class PostgresStore:
 
     def _leased(self, done: "Future[Accepted]") -> None:
         if not done.cancelled() and done.exception() is None and (work := done.result().work) is not None:
-            self._heard_of([work])
-
-    def _heard_of(self, leased: Sequence[Work]) -> None:
-        self._known.update({work.task_id: (work.epoch, time.monotonic()) for work in leased})
+            self._upkeep.heard_of([work])
 
     async def request_cancel(self, task_id: str, owner: str, request: bytes, traceparent: str) -> bool:
         async with self.pool.transaction() as c:
@@ -226,7 +161,7 @@ class PostgresStore:
             await self._renewer.stop()
         async with self.pool.session() as c:
             await c.execute(sql.RENEW, worker, version, lease_seconds)
-        self._worker = worker
+        self._upkeep.worker = worker
         self._renewer = Renewer(self.address, worker, version, lease_seconds)
         self._renewer.start()
 
@@ -234,6 +169,7 @@ class PostgresStore:
         if self._renewer is not None:
             await self._renewer.stop()
             self._renewer = None
+        self._upkeep.worker = ""
         async with self.pool.transaction() as c:
             await c.execute(sql.RETIRE, worker)
             held = [row["task_id"] for row in await c.fetch(sql.HELD_BY, worker)]
@@ -241,36 +177,36 @@ class PostgresStore:
 
     async def take(self, worker: str, version: str, limit: int) -> Taken:
         taken = await self._take.submit(_Take(worker, version, limit))
-        self._heard_of(taken.work)
+        self._upkeep.heard_of(taken.work)
         return taken
 
     async def _taking(self, c: Any, items: "Sequence[_Take]", unsure: bool) -> Sequence[Taken]:
         return [await self._take_one(c, item) for item in items]
 
     async def _take_one(self, c: Any, item: "_Take") -> Taken:
-        taken, rank = await leasing.take(c, item.worker, item.version, item.limit, self._limits)
+        taken, rank = await leasing.take(c, item.worker, item.version, item.limit, self._upkeep.limits)
         found = list(taken.work)
         if len(found) < item.limit and not taken.wait:
             for version in await self._unhosted(c, item.version, now=not found):
                 more, rank_there = await leasing.take(
-                    c, item.worker, version, item.limit - len(found), self._limits
+                    c, item.worker, version, item.limit - len(found), self._upkeep.limits
                 )
                 found += more.work
                 rank = max(rank, rank_there)
-        self._clock = max(self._clock, rank)
+        self._upkeep.reached(rank)
         return Taken(found, taken.wait)
 
     async def _unhosted(self, c: Any, version: str, *, now: bool) -> Sequence[str]:
         """Versions that have work waiting and no worker alive, which `version` is to do; asked for `now`, or now and then, as there seldom are any."""
         if now or time.monotonic() >= self._orphans_at:
-            self._orphans_at = time.monotonic() + _UPKEEP
+            self._orphans_at = time.monotonic() + _LOOK_FOR_ORPHANS
             self._orphans = [row["version"] for row in await c.fetch(sql.ORPHANS, version)]
         return self._orphans
 
     async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
         async with self.pool.session() as c:
             found = [leasing.work(row) for row in await c.fetch(sql.TAKE_EXPIRED, worker, limit)]
-        self._heard_of(found)
+        self._upkeep.heard_of(found)
         return found
 
     async def take_cancels(self, worker: str) -> Sequence[Work]:
@@ -339,7 +275,7 @@ class PostgresStore:
         async with self.pool.session() as c:
             counts, running, oldest, now, tokens, refilled = await c.fetchrow(sql.QUEUE_STATE)
         waiting = {int(priority): count for priority, count in orjson.loads(counts).items()}
-        limits, age = self._limits, max(0.0, now - oldest) if oldest is not None else 0.0
+        limits, age = self._upkeep.limits, max(0.0, now - oldest) if oldest is not None else 0.0
         left = min(float(limits.burst), tokens + max(0.0, now - refilled) * limits.rate)
         quota = left if limits.rate > 0 else None
         return QueueState(sum(waiting.values()), running, age, waiting, quota)
@@ -365,68 +301,20 @@ class PostgresStore:
     # -- limits, retention, upkeep
 
     async def limits(self) -> Limits:
-        return self._limits
+        return self._upkeep.limits
 
     async def set_limits(self, limits: Limits) -> None:
         values = {name: getattr(limits, name) for name in Limits.__slots__}
         values["weights"] = dict(limits.weights)
         async with self.pool.session() as c:
             await c.execute(sql.SET_LIMITS, orjson.dumps(values).decode(), float(limits.burst))
-        self._limits = limits
+        self._upkeep.limits = limits
 
     async def retain(self, events: float, tasks: float) -> int:
         async with self.pool.transaction() as c:
             compacted = await retaining.compact(c, events)
         async with self.pool.transaction() as c:
             return compacted + await retaining.forget(c, tasks)
-
-    async def _look(self) -> None:
-        async with self.pool.session() as c:
-            limits, clock = await c.fetchrow(sql.LIMITS)
-            if limits is not None:
-                self._limits = Limits(**orjson.loads(limits))
-            self._clock = max(self._clock, clock)
-
-    async def _keep(self) -> None:
-        """Now and then: learn the limits, fold the counts of the depth, keep the clock, and give back what was leased to
-        this process by a statement whose answer never came."""
-        unheard_at = time.monotonic() + _UNHEARD
-        while True:
-            await asyncio.sleep(_UPKEEP)
-            try:
-                await self._look()
-                async with self.pool.session() as c:
-                    await c.execute(sql.FOLD)
-                    if self._clock > self._clock_kept:
-                        self._clock_kept = self._clock
-                        await c.execute(sql.CLOCK, self._clock)
-                if self._renewer is not None and time.monotonic() >= unheard_at:
-                    unheard_at = time.monotonic() + _LOOK_FOR_UNHEARD
-                    await self._give_back_unheard()
-            except Unavailable:
-                log.debug("the store's upkeep has to wait: it does not answer")
-            except Exception:  # without it limits are not learned, and what is counted is never folded
-                log.exception("the store's upkeep failed; it is tried again")
-
-    async def _give_back_unheard(self) -> None:
-        now = time.monotonic()
-        async with self.pool.session() as c:
-            held = {
-                task_id: (epoch, long)
-                for task_id, epoch, long in await c.fetch(sql.HELD_LONG, self._worker, _UNHEARD)
-            }
-            # By the epoch: a task that this worker ran before may be leased to it again without its knowing.
-            unheard = [
-                task_id
-                for task_id, (epoch, long) in held.items()
-                if long and self._known.get(task_id, (0, 0.0))[0] != epoch
-            ]
-        if unheard:
-            log.warning("giving back %d tasks that were leased to this worker unheard", len(unheard))
-            async with self.pool.transaction() as c:
-                await leasing.free(c, unheard, self._worker)
-        for task_id in [t for t, (_, at) in self._known.items() if t not in held and now - at > _UNHEARD]:
-            del self._known[task_id]
 
 
 class _Take:
