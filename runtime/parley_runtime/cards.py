@@ -78,6 +78,7 @@ def _published(card: pb.AgentCard, settings: HostSettings) -> pb.AgentCard:
     """The card as this host publishes it: its version and interfaces filled in."""
     out = pb.AgentCard()
     out.CopyFrom(card)
+    out.name = settings.agent_name or card.name
     out.version = settings.version or card.version
     if not out.name or not out.version:
         raise ConfigurationError("the card needs a name and a version (or give --version)")

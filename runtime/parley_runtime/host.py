@@ -81,7 +81,8 @@ class AgentHost:
             require_safe_listen(s.grpc, self._authenticator)
         self.cards = Cards(card, extended_card, s)
         self.card = self.cards.public
-        self.engines = engines_for(s, self.card.name, self.card.version, self.id, patience=_PATIENCE_START)
+        known_as = s.known_as(self.card.name)
+        self.engines = engines_for(s, known_as, self.card.version, self.id, patience=_PATIENCE_START)
         self.store = self.engines.store
         self.push = PushService(self.engines.outbox, s.push_allow, give_up=s.push_give_up)
         self.payloads = payloads_for(s)
@@ -121,7 +122,7 @@ class AgentHost:
             begins_on=self.rollout.choose,
         )
         inbox = s.inbox if "front" in s.role else ""
-        self.inbox = Inbox.of(inbox, self.card.name, s.inbox_owner, self.front.submit)
+        self.inbox = Inbox.of(inbox, known_as, s.inbox_owner, self.front.submit)
         self._pages = Pages(self.store, self.push.failures, self._not_ready, self._slower)
         self._inner = self._doors()
         hosts = allowed_hosts(s.listen, s.allowed_hosts)

@@ -62,6 +62,11 @@ class HostSettings(BaseSettings):
     """Whose tasks the inbox's messages become; needed with an inbox, for whoever may write to its topic submits."""
     version: str = ""
     """Version of the agent; empty: the card's."""
+    agent_name: str = ""
+    """Name of the agent; empty: the card's."""
+    scope: str = ""
+    """What tells this agent's tables and topics from those of another of its name that uses the same database or broker,
+    such as the Kubernetes namespace; empty: its name is enough. All hosts of the agent have the same."""
     agent_id: str = ""
     """What all processes of this agent have in common, should another of its name and version come to the same store;
     empty: the executor's class."""
@@ -170,6 +175,10 @@ class HostSettings(BaseSettings):
         if any(not LOWEST <= priority <= HIGHEST for priority in value.values()):
             raise ValueError(f"a class is a priority from {LOWEST} to {HIGHEST}")
         return value
+
+    def known_as(self, name: str) -> str:
+        """What the agent of that name is called in its database and broker."""
+        return f"{self.scope}/{name}" if self.scope else name
 
     @field_validator("version")
     @classmethod

@@ -100,6 +100,13 @@ def host(
         _option("blob_url", "Where this host's large parts are read. Default: the public URL", metavar="URL"),
     ] = None,
     version: Annotated[str | None, _option("version", "The agent's version. Default: the card's")] = None,
+    agent_name: Annotated[str | None, _option("agent_name", "The agent's name. Default: the card's")] = None,
+    scope: Annotated[
+        str | None,
+        _option(
+            "scope", "Tells its tables and topics from those of another agent of its name. Default: none"
+        ),
+    ] = None,
     agent_id: Annotated[
         str | None,
         _option("agent_id", "What all processes of this agent have in common. Default: the executor's class"),

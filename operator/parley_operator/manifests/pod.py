@@ -151,7 +151,9 @@ def _env(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) -
     told = {
         "PARLEY_LISTEN": f"0.0.0.0:{PORT}",
         "PARLEY_CARD": f"{_CARD}/card.json" if spec.card else "",
+        "PARLEY_AGENT_NAME": spec.agent,
         "PARLEY_VERSION": spec.version,
+        "PARLEY_SCOPE": namespace,
         "PARLEY_AGENT_ID": f"{namespace}/{spec.agent}",
         "PARLEY_ROLE": "front,worker",
         "PARLEY_PUBLIC_URL": url,

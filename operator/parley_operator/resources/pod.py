@@ -50,10 +50,9 @@ class EnvVar(Model):
     model_config = rules(
         ("!(has(self.value) && has(self.valueFrom))", "env: give a variable a value or valueFrom, not both"),
         (
-            "!(self.name in ['PARLEY_VERSION', 'PARLEY_AGENT_ID', 'PARLEY_LISTEN', 'PARLEY_CARD', 'PARLEY_ROLE', "
-            "'PARLEY_PUBLIC_URL'])",
-            "env: PARLEY_VERSION, PARLEY_AGENT_ID, PARLEY_LISTEN, PARLEY_CARD, PARLEY_ROLE and PARLEY_PUBLIC_URL are "
-            "set by the operator",
+            "!(self.name in ['PARLEY_VERSION', 'PARLEY_AGENT_NAME', 'PARLEY_AGENT_ID', 'PARLEY_SCOPE', 'PARLEY_LISTEN', 'PARLEY_CARD', "
+            "'PARLEY_ROLE', 'PARLEY_PUBLIC_URL'])",
+            "env: PARLEY_VERSION, _AGENT_NAME, _AGENT_ID, _SCOPE, _LISTEN, _CARD, _ROLE and _PUBLIC_URL are set by the operator",
         ),
     )
 
