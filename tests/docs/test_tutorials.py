@@ -74,27 +74,27 @@ def test_a_quota_holds_as_the_scheduling_page_says(folder: Path) -> None:
     assert litter(folder) == set()
 
 
-@pytest.mark.timeout(100)
+@pytest.mark.timeout(200)
 def test_cards_are_signed_as_the_trust_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "trust.md", folder, seconds=80)
+    follow(PROJECT / "docs" / "trust.md", folder, seconds=180)
     assert litter(folder) == set()
 
 
-@pytest.mark.timeout(100)
+@pytest.mark.timeout(200)
 def test_the_registry_is_browsed_as_its_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "browsing.md", folder, seconds=80)
+    follow(PROJECT / "docs" / "browsing.md", folder, seconds=180)
     assert litter(folder) == set()
 
 
-@pytest.mark.timeout(100)
+@pytest.mark.timeout(200)
 def test_the_registry_goes_as_its_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "registry.md", folder, seconds=80)
+    follow(PROJECT / "docs" / "registry.md", folder, seconds=180)
     assert litter(folder) == set()
 
 
-@pytest.mark.timeout(100)
+@pytest.mark.timeout(200)
 def test_agents_are_found_as_the_search_page_says(folder: Path) -> None:
-    follow(PROJECT / "docs" / "search.md", folder, seconds=80)
+    follow(PROJECT / "docs" / "search.md", folder, seconds=180)
     assert litter(folder) == set()
 
 
