@@ -5,6 +5,7 @@ Nothing heavy is imported before a subcommand runs, so that `parley --help` and 
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -82,8 +83,13 @@ app.add_typer(keys.app, name="keys")
 
 def main() -> None:
     """Run the command line of this process and exit with a code of `exits`."""
+    guarded(app)
+
+
+def guarded(command: Callable[[], object]) -> None:
+    """Run a command of this process and exit with a code of `exits`."""
     try:
-        app()
+        command()
     except KeyboardInterrupt:
         sys.exit(exits.INTERRUPTED)
     except BrokenPipeError:
