@@ -4,13 +4,16 @@ Every event is serialised once and every answer holds a task, so these few objec
 holds them to `MessageToDict` and `ParseDict`.
 """
 
+import time
 from base64 import b64encode
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 from a2a.types import a2a_pb2 as pb
 from google.protobuf import struct_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.timestamp_pb2 import Timestamp
 
 Json = dict[str, Any]
 
@@ -72,6 +75,23 @@ def message_json(message: pb.Message) -> Json:
     return out
 
 
+def timestamp_json(timestamp: Timestamp) -> str:
+    """A Timestamp, as RFC 3339. Those of tasks are of few seconds at a time."""
+    seconds, nanos = timestamp.seconds, timestamp.nanos
+    if not 0 <= seconds < _YEAR_10000:
+        return timestamp.ToJsonString()
+    if nanos % 1_000:
+        return f"{_second(seconds)}.{nanos:09d}Z"
+    if nanos % 1_000_000:
+        return f"{_second(seconds)}.{nanos // 1_000:06d}Z"
+    return f"{_second(seconds)}.{nanos // 1_000_000:03d}Z" if nanos else f"{_second(seconds)}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 def status_json(status: pb.TaskStatus) -> Json:
     """A TaskStatus (section 4.1.2)."""
     out: Json = {}
@@ -80,7 +100,7 @@ def status_json(status: pb.TaskStatus) -> Json:
     if status.HasField("message"):
         out["message"] = message_json(status.message)
     if status.HasField("timestamp"):
-        out["timestamp"] = status.timestamp.ToJsonString()
+        out["timestamp"] = timestamp_json(status.timestamp)
     return out
 
 
@@ -198,6 +218,7 @@ def read_artifact_update(data: Json) -> pb.TaskArtifactUpdateEvent:
     return event
 
 
+_YEAR_10000 = 253_402_300_800
 _PLAIN_REQUEST = frozenset({"message", "configuration"})
 _MESSAGE_IDS = ("messageId", "contextId", "taskId")
 _PLAIN_MESSAGE = frozenset({"role", "parts", *_MESSAGE_IDS})

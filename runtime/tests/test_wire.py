@@ -60,7 +60,8 @@ def statuses(draw: st.DrawFn) -> pb.TaskStatus:
     if draw(st.booleans()):
         status.message.CopyFrom(draw(messages()))
     if draw(st.booleans()):
-        status.timestamp.FromNanoseconds(draw(st.integers(0, 2**60)))
+        unit = draw(st.sampled_from((1, 1_000, 1_000_000, 1_000_000_000)))
+        status.timestamp.FromNanoseconds(draw(st.integers(-(2**60), 2**60)) // unit * unit)
     return status
 
 
