@@ -39,8 +39,6 @@ class Plan:
     An object that is there and is nobody's or another's is not to be taken over."""
     register: str = ""
     """URL of a card that is to be registered in the registry (`register_url`)."""
-    limits: Mapping[str, Any] | None = None
-    """Limits to be put to any host of the agent."""
     table: Rollout | None = None
     """The rollout table to be set, expecting the revision that it carries."""
     status: Mapping[str, Any] | None = None

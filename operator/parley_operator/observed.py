@@ -106,8 +106,6 @@ class Observed:
     """How the versions do, by version; None: no pod could be asked. Only needed when `asking.figures` says so."""
     figures_error: str = ""
     """Why not, in words."""
-    limits: Mapping[str, Any] | None = None
-    """The limits in force, as the hosts tell them; None: not known."""
     remote: Remote | None = None
     """For `runtime: remote`: what the registry has of it."""
     checks: Mapping[str, "Check"] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from parley_operator.draining import wind_down
 from parley_operator.identity import Unidentified, identify, version_name
 from parley_operator.manifests import deployment, sharing
 from parley_operator.manifests.meta import FINALIZER, finalizer, selector
+from parley_operator.manifests.pod import limits_name
 from parley_operator.observed import Object, Observed, Ref
 from parley_operator.resources.agent import AgentSpec, AgentStatus, RolloutState
 from parley_operator.resources.base import seconds
@@ -265,6 +266,8 @@ class _Planning:
             found.append(Ref("NetworkPolicy", name))
         if self._spec.security.service_account:
             found.append(Ref("ServiceAccount", name))
+        if self._spec.queue is None:
+            found.append(Ref("ConfigMap", limits_name(name)))
         wanted = {ref["metadata"]["name"] for ref in self._autoscalers()}
         found += [ref for ref in children if ref.kind == "HorizontalPodAutoscaler" and ref.name not in wanted]
         return [ref for ref in found if ref in children]
@@ -284,6 +287,8 @@ class _Planning:
             made.append(sharing.network_policy(agent, spec, settings))
         if settings.jwks:
             made.append(sharing.trust(agent, settings))
+        if spec.queue is not None:
+            made.append(sharing.limits(agent, spec.queue))
         made.append(sharing.disruption_budget(agent))
         url = self._url()
         if not url:

@@ -30,6 +30,7 @@ from parley_runtime.cards import Cards
 from parley_runtime.engines import engines_for
 from parley_runtime.front import Front
 from parley_runtime.inbox import Inbox
+from parley_runtime.limitsfile import LimitsFile
 from parley_runtime.pages import Pages
 from parley_runtime.payloads import payloads_for
 from parley_runtime.prompts import HostPrompts
@@ -107,6 +108,8 @@ class AgentHost:
                 prompts=self.prompts,
                 away=self._away,
             )
+        classes = dict(s.classes)
+        self.limits = LimitsFile(s.limits_file, self.store, classes) if s.limits_file else None
         self.front = Front(
             self.card,
             self.store,
@@ -118,7 +121,7 @@ class AgentHost:
             worker=self.worker,
             cancel_wait=s.cancel_wait,
             payloads=self.payloads,
-            admission=Admission(frozenset(s.trusted), s.classes),
+            admission=Admission(frozenset(s.trusted), classes),
             begins_on=self.rollout.choose,
         )
         inbox = s.inbox if "front" in s.role else ""
@@ -209,6 +212,8 @@ class AgentHost:
             if self.prompts.reader is not None:
                 group.create_task(self.prompts.reader.run())
             group.create_task(self.cards.run(self._signed_anew))
+            if self.limits is not None:
+                group.create_task(self.limits.run())
 
     def _signed_anew(self) -> None:
         if self._publisher is not None:

@@ -125,6 +125,9 @@ class HostSettings(BaseSettings):
     the loopback address."""
     classes: Annotated[dict[str, int], NoDecode] = Field(default_factory=dict)
     """Priorities (0–7) of callers that do not choose, as `caller=priority,…`; 3 for who is not named."""
+    limits_file: Path | None = None
+    """File with the agent's limits and its callers' priorities as JSON, read again when it changes; empty: they are as
+    `parley limits` and `classes` say."""
     retain_events: float = Field(default=24 * 3600.0, ge=0)
     """How long after a task's end its events, steps and requests are kept; the Task stays."""
     retain_tasks: float = Field(default=30 * 24 * 3600.0, ge=0)

@@ -164,6 +164,10 @@ def host(
             "classes", "Priorities (0-7) of callers that do not choose. Default: 3", metavar="CALLER=N,…"
         ),
     ] = None,
+    limits_file: Annotated[
+        Path | None,
+        _option("limits_file", "Limits as JSON, read again when they change. Default: none", metavar="FILE"),
+    ] = None,
     retain_events: Annotated[
         float | None,
         _option("retain_events", "Seconds that the events of an ended task are kept. Default: 86400", min=0),

@@ -25,12 +25,18 @@ SERVER_PORT = 8000
 _TOKEN = "/var/run/secrets/parley"
 _CARD = "/etc/parley"
 _TRUST = "/etc/parley-trust"
+_LIMITS = "/etc/parley-limits"
 _HOME = "/var/lib/parley"
 
 
 def trust_name(agent: str) -> str:
     """Name of the ConfigMap with the keys that verify callers."""
     return f"{agent}-trust"
+
+
+def limits_name(agent: str) -> str:
+    """Name of the ConfigMap with the limits of its queue."""
+    return f"{agent}-limits"
 
 
 def pod_template(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) -> Manifest:
@@ -97,6 +103,7 @@ def _host(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) 
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "home", "mountPath": _HOME},
             {"name": "token", "mountPath": _TOKEN, "readOnly": True},
+            {"name": "limits", "mountPath": _LIMITS, "readOnly": True},
             *([{"name": "card", "mountPath": _CARD, "readOnly": True}] if spec.card else []),
             *([{"name": "trust", "mountPath": _TRUST, "readOnly": True}] if settings.jwks else []),
             *mounts,
@@ -166,6 +173,7 @@ def _env(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) -
         "PARLEY_AUTH_ISSUER": settings.auth_issuer,
         "PARLEY_AUTH_AUDIENCE": settings.auth_audience,
         "PARLEY_AUTH_JWKS": f"{_TRUST}/jwks.json" if settings.jwks else settings.auth_jwks,
+        "PARLEY_LIMITS_FILE": f"{_LIMITS}/limits.json",
         "PARLEY_TRUSTED": ",".join(settings.trusted),
     }
     return ({"name": name, "value": value} for name, value in told.items() if value)
@@ -180,6 +188,8 @@ def _volumes(spec: AgentVersionSpec, settings: Settings) -> Iterator[Manifest]:
     yield {"name": "home", "emptyDir": {}}
     token = {"path": "token", "expirationSeconds": 3600, "audience": settings.auth_audience}
     yield {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}}
+    # It may come and go: what it says is read while the pod runs.
+    yield {"name": "limits", "configMap": {"name": limits_name(spec.agent), "optional": True}}
     if spec.card:
         yield {"name": "card", "configMap": {"name": version_name(spec.agent, spec.hash)}}
     if settings.jwks:

@@ -1,13 +1,14 @@
 """What all versions of an agent have in common: Service, ServiceAccount, NetworkPolicy, PodDisruptionBudget, autoscalers."""
 
+import json
 from typing import Any
 
 from parley_operator.manifests.meta import AGENT, Manifest, of_agent, selector
-from parley_operator.manifests.pod import PORT, SERVICE_PORT, trust_name
+from parley_operator.manifests.pod import PORT, SERVICE_PORT, limits_name, trust_name
 from parley_operator.observed import Object, Settings
 from parley_operator.resources.agent import AgentSpec
 from parley_operator.resources.base import seconds
-from parley_operator.resources.scaling import Autoscaling
+from parley_operator.resources.scaling import Autoscaling, Queue
 from parley_operator.resources.security import Host
 
 _NAMESPACE = "kubernetes.io/metadata.name"
@@ -48,6 +49,22 @@ def trust(agent: Object, settings: Settings) -> Manifest:
     """The ConfigMap with the keys that verify callers."""
     name = trust_name(agent["metadata"]["name"])
     return of_agent("v1", "ConfigMap", name, agent, data={"jwks.json": settings.jwks})
+
+
+def limits(agent: Object, queue: Queue) -> Manifest:
+    """The ConfigMap with the limits of the queue, which hosts read while they run."""
+    told = {
+        "concurrency": queue.concurrency,
+        "rate": queue.rate,
+        "burst": queue.burst,
+        "backlog": queue.backlog,
+        "weights": dict(queue.tenant_weights),
+        "priorities": dict(queue.priorities),
+    }
+    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
+    return of_agent(
+        "v1", "ConfigMap", limits_name(agent["metadata"]["name"]), agent, data={"limits.json": text}
+    )
 
 
 def disruption_budget(agent: Object) -> Manifest:

@@ -124,7 +124,7 @@ class AgentSpec(Template):
     autoscaling: Autoscaling | None = None
     """Pods by what there is to do."""
     queue: Queue | None = None
-    """Limits of the queue; without them they are as `parley limits` has set them."""
+    """Limits of the queue; without them they stay as they are, and `parley limits` changes them."""
     security: Security = Security()
     """Service account and network access."""
     rollout: RolloutPolicy = RolloutPolicy()
