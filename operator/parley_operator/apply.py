@@ -119,7 +119,7 @@ class Applier:
         self._settled.pop((kind, key), None)
         if odd:
             self._settled[kind, key] = (hashed, odd)
-        informer.wrote(written)
+        self._caches.wrote(kind, written, spec=True)
         return written
 
     def forget(self, agent: Key) -> None:
@@ -208,7 +208,7 @@ class Applier:
         except (Stale, NotFound) as error:
             raise Again from error
         WRITES.labels(kind.name, "status").inc()
-        self._caches.of[kind].wrote(written)
+        self._caches.wrote(kind, written, spec=False)
 
     def _tell(self, agent: Mapping[str, Any], event: Event) -> None:
         about: Mapping[str, Any] | None = agent

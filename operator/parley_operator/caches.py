@@ -111,8 +111,19 @@ class Caches:
             if not all(map(_ours, self._autoscalers.find(namespace, f"target:{name}")))
         )
 
+    def wrote(self, kind: Kind, obj: dict[str, Any], *, spec: bool) -> None:
+        """Take what the API server answered to a write of ours. An Agent is looked at again when its spec was written, as by
+        its team, and its team in any case: what was written is held already when the watch brings it, and is no news then."""
+        self.of[kind].wrote(obj)
+        if kind is AGENT:
+            key = Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
+            self._on_agent(key, obj) if spec else self._on_team(key, obj)
+
     def _on_agent(self, key: Key, obj: Mapping[str, Any]) -> None:
         self._changed(Work("Agent", *key))
+        self._on_team(key, obj)
+
+    def _on_team(self, key: Key, obj: Mapping[str, Any]) -> None:
         if team := _label(obj, TEAM_LABEL):
             self._changed(Work("AgentTeam", key.namespace, team))
 
