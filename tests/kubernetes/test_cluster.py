@@ -56,6 +56,7 @@ def test_helm_installs_upgrades_and_removes(kubectl: Kubectl, namespace: str, tm
         said()
 
 
+@pytest.mark.timeout(240)
 def test_what_was_applied_is_there_after_kill_9(own_cluster: Callable[..., ControlPlane]) -> None:
     cluster = own_cluster()
     cluster.kubectl("create", "configmap", "kept", "--from-literal=said=yes")

@@ -2,10 +2,10 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,30 +24,28 @@ REQUIRED = "PARLEY_KUBERNETES_REQUIRED"
 def cluster(run_folder: Scratch) -> ControlPlane | ForeignCluster:
     """The cluster that KUBECONFIG names, else the run's own, where pods of any image are ready at once without running.
     For all who leave it running: `namespace` gives each test its own."""
-    with _or_skip():
-        return ForeignCluster.of_environment() or _shared(ControlPlane(run_folder.folder), run_folder)
+    return ForeignCluster.of_environment() or _shared(ControlPlane, run_folder)
 
 
 @pytest.fixture(scope="session")
 def real_cluster(run_folder: Scratch) -> RealCluster:
     """The run's own with a real node, for all who leave it running: `real_namespace` gives each test its own.
     KUBECONFIG changes nothing: its pods run what is on this machine."""
-    with _or_skip():
-        return _shared(RealCluster(run_folder.folder), run_folder)
+    return _shared(RealCluster, run_folder)
 
 
 @pytest.fixture
 def own_cluster() -> Iterator[Callable[..., ControlPlane]]:
     """Start one whose parts this test may kill: `own_cluster()`, then `.kill("api")`, `.start("api")`."""
     with ExitStack() as clusters:
-        yield lambda **options: _entered(clusters, ControlPlane(**options))
+        yield lambda **options: _entered(clusters, ControlPlane, options)
 
 
 @pytest.fixture
 def own_real_cluster() -> Iterator[Callable[..., RealCluster]]:
     """The same with a real node: `own_real_cluster()`, then `.kill("kubelet")`."""
     with ExitStack() as clusters:
-        yield lambda **options: _entered(clusters, RealCluster(**options))
+        yield lambda **options: _entered(clusters, RealCluster, options)
 
 
 @pytest.fixture
@@ -76,15 +74,27 @@ def real_namespace(real_cluster: RealCluster) -> Iterator[str]:
         yield name
 
 
-def _shared(cluster: Cluster, run: Scratch) -> Cluster:
+def _shared(kind: type[Cluster], run: Scratch) -> Cluster:
+    _fetched(kind)
     with run.locked():
-        return cluster.start()
+        return kind(run.folder).start()
 
 
-def _entered(clusters: ExitStack, cluster: Cluster) -> Cluster:
-    with _or_skip():
-        clusters.enter_context(cluster)
+def _entered(clusters: ExitStack, kind: type[Cluster], options: Mapping[str, Any]) -> Cluster:
+    _fetched(kind)
+    cluster = kind(**options)
+    clusters.enter_context(cluster)
     return cluster
+
+
+def _fetched(kind: type[ControlPlane]) -> None:
+    """A machine that cannot have a cluster skips what needs one; but not CI, which has to."""
+    try:
+        kind.fetch()
+    except EngineError as error:
+        if os.environ.get(REQUIRED):
+            raise
+        pytest.skip(str(error))
 
 
 @contextmanager
@@ -95,14 +105,3 @@ def _namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl("wait", "serviceaccount/default", "-n", name, "--for=create", "--timeout=30s")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
-
-
-@contextmanager
-def _or_skip() -> Iterator[None]:
-    """A machine that cannot have a cluster skips what needs one, but for CI, which has to."""
-    try:
-        yield
-    except EngineError as error:
-        if os.environ.get(REQUIRED):
-            raise
-        pytest.skip(str(error))

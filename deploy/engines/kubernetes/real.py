@@ -1,6 +1,7 @@
 """Kubernetes with a real node: kubelet, kube-proxy, CoreDNS, and containerd for real containers, without Docker."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -51,6 +52,10 @@ class RealCluster(ControlPlane):
     @staticmethod
     def fetch() -> Programs:
         """Compile what a start needs. Raises EngineError, also for what is to be installed first."""
+        if os.getuid() != 0:
+            raise EngineError(
+                "a node with real containers needs root; one that only pretends (`kubernetes`) does not"
+            )
         lacking = {package for program, package in _DEBIAN.items() if not shutil.which(program, path=_PATH)}
         if not (_PLUGINS / "bridge").exists():
             lacking.add("containernetworking-plugins")
