@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from simulated import World, aborted, promoted, spec
 
 from parley_operator.observed import Observed, Ref
@@ -243,11 +250,21 @@ class Operated(RuleBasedStateMachine):
         assert not [what for what in writes if what == "table" or what.startswith(("scale", "delete"))]
 
 
-Operated.TestCase.settings = settings(
-    max_examples=60,
+SETTINGS = settings(
+    max_examples=25,
     stateful_step_count=40,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestAnyOrder = pytest.mark.timeout(300)(Operated.TestCase)
+
+
+@pytest.mark.timeout(280)
+def test_any_order_of_events_and_crashes_converges() -> None:
+    run_state_machine_as_test(Operated, settings=SETTINGS)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_any_order_of_events_and_crashes_converges_many_times() -> None:
+    run_state_machine_as_test(Operated, settings=settings(SETTINGS, max_examples=400))  # type: ignore[no-untyped-call]
