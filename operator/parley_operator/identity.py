@@ -58,13 +58,16 @@ def identify(
 ) -> AgentVersionSpec | Unidentified:
     """The version that an Agent's spec means now, with what it refers to as it is now."""
     needed = references(spec, settings)
-    missing = [f"Secret {one}" for one in sorted(needed.secrets - secrets.keys())]
+    platform = platform_secret(spec, settings)
+    missing = [f"Secret {one}" for one in sorted(needed.secrets - secrets.keys() - {platform})]
     missing += [f"ConfigMap {one}" for one in sorted(needed.configmaps - configmaps.keys())]
     if missing:
-        are = "are" if len(missing) > 1 else "is"
-        return Unidentified(
-            "ReferenceMissing", f"{', '.join(missing)} {are} not there; create it, or take it out of the spec"
-        )
+        many = len(missing) > 1
+        said = f"{', '.join(missing)} {'are' if many else 'is'} not there; create {'them' if many else 'it'}"
+        return Unidentified("ReferenceMissing", f"{said}, or take {'them' if many else 'it'} out of the spec")
+    if platform and platform not in secrets:
+        said = f"Secret {platform}, which has the addresses of store and registry, is not in this namespace"
+        return Unidentified("PlatformMissing", f"{said}; create it")
     card = _card(name, spec, configmaps)
     if isinstance(card, Unidentified):
         return card

@@ -6,7 +6,7 @@ cannot be reached.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -116,8 +116,12 @@ class _Planning:
             scale=tuple(self._scales(replicas)),
             latest=self._latest(table),
             unpublish=tuple(one.version for one in gone if one.version in self._at.published),
-            delete=(*(Ref("AgentVersion", one.name) for one in gone), *self._superfluous()),
-            again=self._again(shares, statuses),
+            delete=(
+                # One that is published goes when the registry has let it go, which may take until its pods are forgotten.
+                *(Ref("AgentVersion", one.name) for one in gone if one.version not in self._at.published),
+                *self._superfluous(),
+            ),
+            again=self._again(shares, statuses, leaving=bool(gone)),
         )
 
     # -- shares
@@ -140,9 +144,8 @@ class _Planning:
             moved=course.moved,
             published=at.published,
         )
-        table, events = wound.table, (*course.events, *wound.events)
-        known = {one.version for one in table.versions}
-        if table != at.table and not known <= at.published:
+        table, events = self._listable(wound.table), (*course.events, *wound.events)
+        if table != at.table and not {one.version for one in table.versions} <= at.published:
             # The registry would refuse it: a version that is in it has to publish itself again first.
             table, events = at.table, ()
         again = course.again
@@ -152,6 +155,13 @@ class _Planning:
         if after.message != state.message:
             after = after.model_copy(update={"checked": clock(self._now)})
         return _Shares(table, after, wound.statuses, held, events, again)
+
+    def _listable(self, table: Rollout) -> Rollout:
+        """The table without drained versions whose cards somebody has deleted: the registry takes no change with them."""
+        kept = tuple(
+            one for one in table.versions if one.state != "Drained" or one.version in self._at.published
+        )
+        return table if len(kept) == len(table.versions) else replace(table, versions=kept)
 
     def _situation(self, table: Rollout, state: RolloutState) -> Situation:
         at = self._at
@@ -362,8 +372,10 @@ class _Planning:
         current = table.current
         return current if current in self._at.published and current != self._at.latest else ""
 
-    def _again(self, shares: _Shares, statuses: Mapping[str, AgentVersionStatus]) -> float | None:
-        times = [shares.again]
+    def _again(
+        self, shares: _Shares, statuses: Mapping[str, AgentVersionStatus], *, leaving: bool
+    ) -> float | None:
+        times = [shares.again, _SOON if leaving else None]
         winding = any(one.draining_since and not one.drained_at for one in statuses.values())
         if winding or scaling.follows_tasks(self._spec):
             times.append(_SOON)

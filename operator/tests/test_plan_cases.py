@@ -591,3 +591,21 @@ def test_a_spec_that_cannot_be_read_is_a_condition_and_stops_nothing() -> None:
     assert "spec.replicas" in next(one.message for one in made.status.conditions if one.type == "Accepted")
     assert made.condition("Ready") == ("True", "Serving")
     assert made.replicas("one") == 1
+
+
+def test_a_drained_version_whose_card_was_deleted_does_not_hold_up_a_rollout() -> None:
+    made = world()
+    made.change(spec("two"))
+    made.settle(30)
+    made.published.discard(made.version("one"))
+    made.change(spec("three"))
+    made.settle(30)
+    assert made.shares() == {"three": 100.0}
+
+
+def test_a_missing_platform_secret_is_said_as_what_it_is() -> None:
+    made = World.of(spec("one"))
+    made.secrets.clear()
+    made.reconcile()
+    assert made.condition("Accepted") == ("False", "PlatformMissing")
+    assert made.condition("Ready") == ("False", "PlatformMissing")
