@@ -15,7 +15,7 @@ import httpx
 from engines.ports import free_port
 
 _ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")}
-_PLAIN = Path(__file__).with_name("plain.py")
+_PLAIN = Path(__file__).with_name("plain_server.py")
 
 
 @dataclass

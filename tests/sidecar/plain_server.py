@@ -1,4 +1,4 @@
-"""A plain A2A server of the a2a-sdk with all that a sidecar must cope with: python plain.py PORT MARKS [quiet] [v0.3] [rest].
+"""A plain A2A server of the a2a-sdk with all that a sidecar must cope with: its options are PORT MARKS [quiet] [v0.3] [rest].
 
 It appends a line to the file MARKS for each execution it begins: who counts them knows what ran twice. `quiet`: it cannot
 stream; `v0.3`: its card and its wire are of protocol 0.3; `rest`: HTTP+JSON rather than JSON-RPC.
