@@ -35,6 +35,13 @@ def test_an_aborted_canary_drains() -> None:
     assert told(shifting.abort(table)) == told(shifting.undo(table)) == expected
 
 
+def test_an_aborted_canary_is_inactive_when_what_runs_there_is_to_move() -> None:
+    table = shifting.shift(shifting.begin(NONE, "1.0.0"), "1.1.0", 25)
+    moved = shifting.abort(table, move=True)
+    assert told(moved) == [("1.0.0", "Current", 100), ("1.1.0", "Inactive", 0)]
+    assert told(shifting.shift(moved, "1.1.0", 5))[1] == ("1.1.0", "Ramping", 5), "it may be tried again"
+
+
 def test_a_pause_lasts_until_it_is_resumed_or_the_rollout_is_ended() -> None:
     table = shifting.pause(shifting.shift(shifting.begin(NONE, "1.0.0"), "1.1.0", 25))
     assert table.paused

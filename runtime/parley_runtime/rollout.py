@@ -21,6 +21,8 @@ _COUNT = 1.0
 """Seconds between looks for work that nobody does."""
 _SETTLED = 3.0
 """Seconds after which no host that hears the registry gives a new context to a version that was made to drain."""
+_MOVING = (0.0, 1.0, 3.0, 6.0)
+"""Seconds between the moves of what is open of versions that became Inactive: who has not heard of it begins contexts there."""
 _LOOK, _SELDOM = 2.0, 15.0
 """Seconds between looks whether what drains has drained: at first, and when it takes long."""
 
@@ -36,6 +38,8 @@ class RolloutTable:
         self._rollout = Rollout("", agent)
         self._unhosted: Mapping[str, int] = {}
         self._shown: set[str] = set()
+        self._inactive: dict[str, str] = {}
+        self._moves = asyncio.Event()
 
     def choose(self, context_id: str) -> str:
         """The version that a new context begins on; this host's own without a table."""
@@ -51,11 +55,13 @@ class RolloutTable:
     async def open(self) -> None:
         """Begin with what the store was told last. Raises Unavailable."""
         self._rollout = Rollout("", self._agent, tuple(await self._store.rollout()))
+        self._see_inactive(self._rollout)
 
     async def run(self, registry: Registry | None) -> None:
         """Follow the registry's table, and count what waits in vain, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._count())
+            group.create_task(self._move())
             if registry is not None:
                 group.create_task(self._follow(registry))
                 group.create_task(self._mark_drained(registry))
@@ -82,9 +88,37 @@ class RolloutTable:
             try:
                 if tuple(await self._store.rollout()) != table.versions:
                     await self._store.set_rollout(table.versions)
-                return
+                return self._see_inactive(table)
             except Unavailable as error:
                 log.warning("the store has not been told of the rollout table: %s", error)
+                await asyncio.sleep(_AGAIN)
+
+    def _see_inactive(self, table: Rollout) -> None:
+        before = self._inactive
+        self._inactive = {
+            one.version: table.current for one in table.versions if one.state == "Inactive" and table.current
+        }
+        if self._inactive.items() - before.items():
+            self._moves.set()
+
+    async def _move(self) -> None:
+        """Have the current version go on with all that had begun on versions that are Inactive."""
+        while True:
+            await self._moves.wait()
+            self._moves.clear()
+            for pause in _MOVING:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                for version, to in tuple(self._inactive.items()):
+                    await self._moved(version, to)
+
+    async def _moved(self, version: str, to: str) -> None:
+        while self._inactive.get(version) == to:
+            try:
+                if count := await self._store.move(version, to):
+                    log.info("%d open tasks of %s go on with %s", count, version, to)
+                return
+            except Unavailable as error:
+                log.warning("what is open of %s has not been moved to %s yet: %s", version, to, error)
                 await asyncio.sleep(_AGAIN)
 
     async def _mark_drained(self, registry: Registry) -> None:

@@ -393,7 +393,7 @@ class Store(Protocol):
         priority, then by the tenants' shares, then oldest first. (Cancels and expired entries use no quota.)
 
         Entries of another version are taken only when no live worker hosts that one: without a rollout table by any
-        worker; with one by workers of the current version, and only of versions that are not in it."""
+        worker; with one by workers of the current version, and only of versions that are not in it, or Inactive."""
 
     async def take_expired(self, worker: str, limit: int) -> Sequence[Work]:
         """Lease entries whose deadline passed while they waited, of any version; each has `expired` set."""
@@ -460,6 +460,10 @@ class Store(Protocol):
 
     async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
         """Keep the agent's rollout table: `take` goes by it, and hosts that start while the registry is away."""
+
+    async def move(self, version: str, to: str) -> int:
+        """Give all that is open of a version to another: what waits, and what runs too, whose workers lose it at once as by
+        a drain (it does not count as an attempt); and contexts that began on it go on there. How many tasks were open."""
 
     async def figures(self, since: float) -> Sequence[VersionFigures]:
         """How each version does that has open tasks, live workers, or tasks that ended in the last `since` seconds; by

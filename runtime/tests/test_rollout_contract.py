@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from stores import Database, message, take
+from stores import COMPLETED, INPUT, WORKING, Database, append, message, take
 
 from parley_registry.client import Rollout, RolloutVersion
 from parley_runtime.store import Accepted, Limits, Store
@@ -30,7 +30,7 @@ async def test_the_table_is_kept_as_it_was_last_told(stores: Stores, database: D
     assert list(await stores[0].rollout()) == []
 
 
-@pytest.mark.parametrize("state", ["Inactive", "Ramping", "Draining", "Drained"])
+@pytest.mark.parametrize("state", ["Ramping", "Draining", "Drained"])
 async def test_work_of_a_version_in_the_table_waits_for_its_own_workers(stores: Stores, state: str) -> None:
     await stores[0].set_rollout([CURRENT, RolloutVersion("2", state)])  # type: ignore[arg-type]
     await stores[0].accept(message(version="2"))
@@ -52,6 +52,67 @@ async def test_what_is_left_of_a_version_that_left_the_table_is_the_current_vers
     await stores[0].accept(message(version="0"))
     assert await take(stores[1], "w2", version="2") == []
     assert [work.task_id for work in await take(stores[0], "w1", version="1")] == ["t1"]
+
+
+async def test_what_is_left_of_an_inactive_version_is_the_current_versions_too(stores: Stores) -> None:
+    await stores[0].set_rollout([CURRENT, RolloutVersion("2", "Inactive")])
+    await stores[0].accept(message(version="2"))
+    assert [work.task_id for work in await take(stores[0], "w1", version="1")] == ["t1"]
+
+
+async def test_what_is_open_of_a_version_is_moved_to_another_and_who_ran_it_may_not_go_on(
+    stores: Stores,
+) -> None:
+    here, there = stores
+    for name in ("runs", "asks", "ended", "waits"):
+        await here.accept(message(name, context_id=f"c-{name}", version="2"))
+        if name == "waits":
+            continue
+        [work] = await take(there, "w2", version="2")
+        if name == "runs":
+            lost = work
+            assert (await there.append(append(work, 1, WORKING))).events
+        else:
+            state, ends = (INPUT, False) if name == "asks" else (COMPLETED, True)
+            assert (await there.append(append(work, 1, state, ends=ends))).events
+            if not ends:
+                assert (await there.finish(work.task_id, work.epoch, work.number)).done
+    await here.accept(message("other", context_id="c-other", version="1"))
+    await here.set_rollout([CURRENT, RolloutVersion("2", "Inactive")])
+    assert await here.move("2", "1") == 3
+    assert await here.move("2", "1") == 0
+
+    assert not (await there.append(append(lost, 2, WORKING))).events, "who ran it went on"
+    assert await there.held("w2") == {}
+    assert await take(there, "w2", version="2") == []
+    mine = await take(here, "w1", version="1")
+    assert {work.task_id for work in mine} == {"runs", "waits", "other"}
+    assert [(work.version, work.attempt) for work in mine] == [("1", 1)] * 3
+    assert (await here.append(append(next(w for w in mine if w.task_id == "runs"), 2, WORKING))).events
+
+    for name in ("runs", "asks", "ended", "waits", "other"):
+        began = await there.accept(message(f"{name}-2", context_id=f"c-{name}", version="2"))
+        assert began.version == "1", name
+    follow_up = message("asks", message_id="m-3", follow_up=True, context_id="c-asks", version="2")
+    assert (await there.accept(follow_up)).version == "1"
+    by_version = {one.version: one for one in await here.figures(60)}
+    assert dict(by_version["2"].ended) == {"completed": 1}, "what it did stays its own"
+    assert by_version["2"].open == 0
+    assert (await here.queue_state()).waiting == 6
+
+
+async def test_pins_of_contexts_that_were_moved_go_with_their_last_task(stores: Stores) -> None:
+    await stores[0].accept(message(context_id="c", version="2"))
+    await stores[0].move("2", "1")
+    [work] = await take(stores[0], "w1", version="1")
+    assert (await stores[0].append(append(work, 1, COMPLETED, ends=True))).events
+    await stores[0].accept(message("newest", context_id="else", version="1"))
+    [newest] = await take(stores[0], "w1", version="1")
+    assert (await stores[0].append(append(newest, 1, WORKING))).events
+    while await stores[0].retain(-1.0, -1.0):
+        pass
+    assert await stores[0].load("t1") is None
+    assert (await stores[1].accept(message("t9", context_id="c", version="2"))).version == "2"
 
 
 async def test_a_version_that_left_the_table_and_is_hosted_still_does_its_work_itself(

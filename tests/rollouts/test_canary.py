@@ -129,6 +129,39 @@ async def test_that_a_version_has_drained_is_said_by_its_hosts_whoever_of_them_d
         await within(place, **{"1.0.0": ("Drained", 0), "1.1.0": ("Current", 100)})
 
 
+async def test_the_contexts_of_a_canary_that_is_aborted_with_move_go_on_with_the_current_version(
+    place: World,
+) -> None:
+    old = place.host("1.0.0", "Greeter")
+    place.did("set", "greeter", "1.0.0=100")
+    new = place.host("1.1.0", "Better")
+    place.did("set", "greeter", "1.0.0=60", "1.1.0=40")
+    async with Load(place.hosts) as load:
+        await until("the canary's first contexts", lambda: load.shares(0)["1.1.0"] >= 10, 60)
+        began = {context for context, versions in load.answers.items() if "1.1.0" in versions}
+        theirs = next(iter(began))
+        long = asyncio.create_task(load.say(theirs, "wait 12"))
+        await asyncio.sleep(1.0)
+        said = await asyncio.to_thread(place.did, "abort", "greeter", "--move")
+        assert said == "1.0.0 Current 100 %, 1.1.0 Inactive\n"
+        old.kill()  # in the middle of it
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(old.start)
+        assert await long == "TASK_STATE_COMPLETED"
+        await asyncio.sleep(2.0)
+        moved = time.monotonic()
+        await until("contexts after the move", lambda: sum(load.shares(moved).values()) > 40, 60)
+        assert load.shares(moved).keys() == {"1.0.0"}
+        assert await load.say(theirs) == "TASK_STATE_COMPLETED"
+    assert not load.lost
+    assert not load.failed
+    assert load.answers[theirs] == {"1.0.0", "1.1.0"}
+    assert all("1.1.0" in load.answers[context] for context in load.changed())
+    new.kill()
+    figures = json.loads(place.did("status", "greeter", "--json"))["figures"]
+    assert all(one["open"] == 0 for one in figures)
+
+
 async def test_work_of_a_version_waits_for_it_until_it_is_retired(place: World) -> None:
     old, new = place.host("1.0.0", "Greeter"), place.host("1.1.0", "Better")
     place.did("set", "greeter", "1.0.0=100")

@@ -202,6 +202,9 @@ def promote(
 def abort(
     context: typer.Context,
     agent: Agent,
+    move: Annotated[
+        bool, typer.Option(envvar="PARLEY_MOVE", help="Have the current version go on with them instead.")
+    ] = False,
     drain: Drain = 0.0,
     registry: Registry = "",
     namespace: Namespace = "",
@@ -210,7 +213,9 @@ def abort(
     """Have no new context begin on the canary any more; those that run go on there to their end."""
     from parley_registry.client import shifting
 
-    _change(context, registry, namespace, token_file, agent, shifting.abort, drain)
+    _change(
+        context, registry, namespace, token_file, agent, lambda now: shifting.abort(now, move=move), drain
+    )
 
 
 @app.command()

@@ -10,7 +10,7 @@ from parley_registry.errors import BadRequest
 from parley_registry.rollout import Rollout, RolloutVersion
 
 KEPT = 10
-"""Drained versions that stay in a table; the one that drained first is retired when there is another."""
+"""Versions that stay in a table although they have drained, or are Inactive; the first of them is retired when there is another."""
 
 
 def begin(table: Rollout, current: str) -> Rollout:
@@ -40,13 +40,17 @@ def promote(table: Rollout, version: str = "") -> Rollout:
     return resume(_with(table, [RolloutVersion(chosen, "Current", 100.0), *_rest(table, {chosen})]))
 
 
-def abort(table: Rollout) -> Rollout:
-    """Have no new context begin on a canary any more; those that run drain, and a pause is over. Raises BadRequest when
-    there is none."""
-    if not canary(table):
+def abort(table: Rollout, *, move: bool = False) -> Rollout:
+    """Have no new context begin on a canary any more; a pause is over. Those that run drain, or (`move`) go on with the
+    current version: the canary is Inactive then. Raises BadRequest when there is none."""
+    gone = canary(table)
+    if not gone:
         raise BadRequest(f"{table.name} has no canary; there is nothing to abort")
     current = _current(table)
-    return resume(_with(table, [RolloutVersion(current, "Current", 100.0), *_rest(table, {current})]))
+    rest = _rest(table, {current})
+    if move:
+        rest = [replace(one, state="Inactive") if one.version == gone else one for one in rest]
+    return resume(_with(table, [RolloutVersion(current, "Current", 100.0), *rest]))
 
 
 def pause(table: Rollout) -> Rollout:
@@ -123,5 +127,5 @@ def _rest(table: Rollout, without: Iterable[str]) -> list[RolloutVersion]:
 
 
 def _with(table: Rollout, versions: list[RolloutVersion]) -> Rollout:
-    gone = [one for one in versions if one.state == "Drained"]
+    gone = [one for one in versions if one.state in ("Drained", "Inactive")]
     return replace(table, versions=tuple(one for one in versions if one not in gone[KEPT:]))

@@ -309,12 +309,12 @@ WITH d AS (DELETE FROM depth WHERE ctid = ANY(ARRAY(SELECT ctid FROM depth LIMIT
 INSERT INTO depth SELECT version, priority, sum(delta) FROM d GROUP BY version, priority HAVING sum(delta) <> 0
 """
 # Whose work nobody alive does, and that is this version's to do: with a rollout table, the current version has what is of
-# versions that are not in it.
+# versions that are not in it, or Inactive.
 ORPHANS = """
 (SELECT version FROM depth WHERE NOT EXISTS (SELECT FROM rollout)
   OR EXISTS (SELECT FROM rollout WHERE version = $1 AND state = 'Current') GROUP BY version HAVING sum(delta) > 0
  EXCEPT SELECT version FROM worker WHERE lease_until >= now_s())
-EXCEPT SELECT version FROM rollout
+EXCEPT SELECT version FROM rollout WHERE state <> 'Inactive'
 """
 ROLLOUT = "SELECT version, state, weight FROM rollout ORDER BY position"
 SETTING_ROLLOUT = "LOCK TABLE rollout IN SHARE ROW EXCLUSIVE MODE"
@@ -322,6 +322,17 @@ DROP_ROLLOUT = "DELETE FROM rollout"
 ADD_ROLLOUT = """
 INSERT INTO rollout(position, version, state, weight) SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::float8[])
 """
+OPEN_OF = "SELECT id FROM task WHERE version = $1 AND ended_at IS NULL"
+MOVE = (
+    "UPDATE work SET version = $2 WHERE task_id = ANY($1::text[]) AND state < 2",
+    "UPDATE task SET version = $2, epoch = epoch + 1 WHERE id = ANY($1::text[])",
+    "UPDATE queue SET version = $2 WHERE task_id = ANY($1::text[])",
+)
+MOVE_PINS = (
+    """INSERT INTO pin SELECT DISTINCT owner, context_id, $2 FROM task WHERE version = $1 ORDER BY owner, context_id
+ ON CONFLICT (owner, context_id) DO UPDATE SET version = excluded.version""",
+    "UPDATE pin SET version = $2 WHERE version = $1",
+)
 LIVE = "SELECT version, count(*) FROM worker WHERE lease_until >= now_s() GROUP BY version"
 OPEN = """
 SELECT version, count(*) FILTER (WHERE working), count(*) FILTER (WHERE NOT working), count(DISTINCT (owner, context_id)) FROM (

@@ -290,6 +290,10 @@ class PostgresStore:
         async with self.pool.transaction() as c:
             await versions.set_rollout(c, table)
 
+    async def move(self, version: str, to: str) -> int:
+        async with self.pool.transaction() as c:
+            return await versions.move(c, version, to)
+
     async def figures(self, since: float) -> Sequence[VersionFigures]:
         async with self.pool.session() as c:
             return await versions.figures(c, since)

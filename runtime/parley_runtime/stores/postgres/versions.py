@@ -5,6 +5,7 @@ from typing import Any
 
 from parley_registry.client import SAMPLE, RolloutVersion, VersionFigures
 from parley_runtime.metrics import end_name
+from parley_runtime.store import ENDED
 from parley_runtime.stores.postgres import statements as sql
 
 _NO_OPEN: tuple[int, int, int] = (0, 0, 0)
@@ -22,6 +23,21 @@ async def set_rollout(c: Any, table: Sequence[RolloutVersion]) -> None:
     rows = [(n, v.version, v.state, float(v.weight)) for n, v in enumerate(table)]
     if rows:
         await c.execute(sql.ADD_ROLLOUT, *map(list, zip(*rows, strict=True)))
+
+
+async def move(c: Any, version: str, to: str) -> int:
+    """See Store.move; in a transaction."""
+    ids = [row["id"] for row in await c.fetch(sql.OPEN_OF, version)]
+    if ids:
+        heads = await c.fetch(sql.LOCK, ids)  # meanwhile it may have ended, or been moved by another
+        ids = [row["id"] for row in heads if row["version"] == version and row["state"] not in ENDED]
+        await c.execute(sql.FREE_ALL, ids, 1)
+        for statement in sql.MOVE:
+            await c.execute(statement, ids, to)
+        await c.fetch(sql.SETTLE, ids)
+    for statement in sql.MOVE_PINS:
+        await c.execute(statement, version, to)
+    return len(ids)
 
 
 async def unhosted(c: Any) -> dict[str, int]:

@@ -43,4 +43,6 @@ def _forget(c: sqlite3.Connection, before: float, spared: str) -> int:
         for statement in sql.FORGET:
             c.execute(statement, (task_id,))
         c.execute(sql.FORGET_TASK, (task_id,))
+    if found:
+        c.execute(sql.FORGET_PINS)
     return len(found)

@@ -7,8 +7,9 @@ TASK_HEAD = "SELECT owner, context_id, version, state, generation, epoch, visibl
 ADD_TASK = """INSERT INTO task(id, owner, context_id, version, state, generation, epoch, visible, push, accepted, status_at)
  VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 SET_PUSH = "UPDATE task SET push = 1 WHERE id = ?"
-# A context keeps the version it was born with: that of any task in it.
-PIN = "SELECT version FROM task WHERE owner = ? AND context_id = ? LIMIT 1"
+# A context keeps the version it was born with, that of any task in it, unless it was moved to another.
+PIN = """SELECT ifnull((SELECT version FROM pin WHERE owner = ?1 AND context_id = ?2),
+ (SELECT version FROM task WHERE owner = ?1 AND context_id = ?2 LIMIT 1))"""
 
 ADD_WORK = """INSERT INTO work(task_id, number, kind, state, version, worker, attempt, request, traceparent, accepted, started,
  message_id, tenant, priority, rank, expires) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -51,7 +52,7 @@ ORPHANS = """WITH RECURSIVE v(name) AS (
 SELECT name FROM v WHERE name IS NOT NULL AND name <> ?1
  AND NOT EXISTS(SELECT 1 FROM worker o WHERE o.version = v.name AND o.lease_until >= ?2)
  AND (NOT EXISTS(SELECT 1 FROM rollout) OR (EXISTS(SELECT 1 FROM rollout WHERE version = ?1 AND state = 'Current')
-  AND NOT EXISTS(SELECT 1 FROM rollout r WHERE r.version = v.name)))"""
+  AND NOT EXISTS(SELECT 1 FROM rollout r WHERE r.version = v.name AND r.state <> 'Inactive')))"""
 ROLLOUT = "SELECT version, state, weight FROM rollout ORDER BY position"
 DROP_ROLLOUT = "DELETE FROM rollout"
 ADD_ROLLOUT = "INSERT INTO rollout(position, version, state, weight) VALUES(?, ?, ?, ?)"
@@ -109,6 +110,16 @@ LOST_WORK = """SELECT w.task_id, w.number, w.worker, t.epoch FROM work w JOIN ta
 # What has been begun has met its deadline.
 FREE = (
     "UPDATE work SET state = -1, worker = '', expires = NULL WHERE task_id = ? AND number = ? AND state = 1"
+)
+# -- all that is open of a version goes to another
+OPEN_OF = "SELECT id FROM task WHERE version = ? AND ended IS NULL"
+UNTAKE_ALL = """UPDATE work SET state = -1, worker = '', attempt = attempt - 1, started = NULL WHERE task_id = ? AND state = 1"""
+MOVE_WORK = "UPDATE work SET version = ? WHERE task_id = ? AND state < 2"
+MOVE_TASK = "UPDATE task SET version = ?, epoch = epoch + 1 WHERE id = ?"
+MOVE_PINS = (
+    """INSERT INTO pin SELECT DISTINCT owner, context_id, ?2 FROM task WHERE version = ?1
+ ON CONFLICT DO UPDATE SET version = excluded.version""",
+    "UPDATE pin SET version = ?2 WHERE version = ?1",
 )
 UNTAKE = """UPDATE work SET state = -1, worker = '', attempt = attempt - 1, started = NULL
  WHERE task_id = ? AND number = ? AND state = 1"""
@@ -171,6 +182,8 @@ FORGET = tuple(
     for table in ("event", "snapshot", "step", "takeover", "push_config", "outbox", "measure", "work")
 )
 FORGET_TASK = "DELETE FROM task WHERE id = ?"
+FORGET_PINS = """DELETE FROM pin
+ WHERE NOT EXISTS(SELECT 1 FROM task WHERE owner = pin.owner AND context_id = pin.context_id)"""
 RESIDENTS = """
 SELECT agent, version, executor, EXISTS (SELECT 1 FROM worker w WHERE w.version = r.version AND w.lease_until >= ?)
  FROM resident r ORDER BY version

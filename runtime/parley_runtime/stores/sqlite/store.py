@@ -221,6 +221,9 @@ class SqliteStore:
     async def set_rollout(self, table: Sequence[RolloutVersion]) -> None:
         await self.write(lambda c: versions.set_rollout(c, table))
 
+    async def move(self, version: str, to: str) -> int:
+        return await self.write(lambda c: versions.move(c, version, to))
+
     async def figures(self, since: float) -> Sequence[VersionFigures]:
         return await self.read(lambda c: versions.figures(c, since, time.time()))
 

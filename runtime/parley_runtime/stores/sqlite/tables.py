@@ -202,4 +202,12 @@ CREATE INDEX task_ended ON task(ended, version, state, accepted, compact) WHERE 
 DROP INDEX task_compact;
 CREATE INDEX task_compact ON task(ended, version, state, accepted, compact) WHERE compact = 1;
 """,
+    """
+CREATE TABLE pin(
+  owner TEXT NOT NULL,
+  context_id TEXT NOT NULL,
+  version TEXT NOT NULL,
+  PRIMARY KEY(owner, context_id)
+) WITHOUT ROWID;
+""",
 )

@@ -21,6 +21,19 @@ def set_rollout(c: sqlite3.Connection, table: Sequence[RolloutVersion]) -> None:
     c.executemany(sql.ADD_ROLLOUT, [(n, v.version, v.state, v.weight) for n, v in enumerate(table)])
 
 
+def move(c: sqlite3.Connection, version: str, to: str) -> int:
+    """See Store.move."""
+    found = [task_id for (task_id,) in c.execute(sql.OPEN_OF, (version,)).fetchall()]
+    for task_id in found:
+        c.execute(sql.UNTAKE_ALL, (task_id,))
+        c.execute(sql.MOVE_WORK, (to, task_id))
+        c.execute(sql.MOVE_TASK, (to, task_id))
+        c.execute(sql.ADMIT, (task_id,))
+    for statement in sql.MOVE_PINS:
+        c.execute(statement, (version, to))
+    return len(found)
+
+
 def unhosted(c: sqlite3.Connection, now: float) -> dict[str, int]:
     """See Store.unhosted."""
     return dict(c.execute(sql.UNHOSTED, (now,)).fetchall())

@@ -55,7 +55,7 @@ def accept(c: sqlite3.Connection, m: NewMessage, take_as: str, now: float) -> Ac
     shown = 1 if first else 0
     context_id = m.context_id or m.new_context_id
     pin = c.execute(sql.PIN, (m.owner, context_id)).fetchone() if m.context_id else None
-    version = pin[0] if pin else m.version
+    version = (pin and pin[0]) or m.version
     schedule = scheduling.look(c, version)
     # What is pinned to another version is the queue's: it knows who hosts that one.
     taken = bool(take_as) and version == m.version and _in_time(m) and scheduling.free(schedule, now)
