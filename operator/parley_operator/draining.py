@@ -36,11 +36,13 @@ def wind_down(
     now: float,
     *,
     held: frozenset[str],
-    moved: frozenset[str],
     published: frozenset[str],
 ) -> Wound:
     """Follow the versions that drain, up to their end. `held` are those that are to get a share although the table does
-    not have them yet, `moved` those that were just taken out of it, `published` those that the registry knows."""
+    not say so yet, `published` those that the registry knows.
+
+    One that is Inactive in the table, and not held, was moved: the hosts have the current version go on with its contexts.
+    """
     statuses: dict[str, AgentVersionStatus] = {}
     events: list[Event] = []
     rows = {one.version: one for one in table.versions}
@@ -49,28 +51,27 @@ def wind_down(
         status = _counted(one, figures, now)
         state = row.state if row else ("Inactive" if status.state == "Inactive" else "Drained")
         update: dict[str, Any] = {"state": state, "weight": row.weight if row else 0.0}
-        if one.version in moved:
-            update |= {"state": "Drained", "moved": True, "drained_at": clock(now), "idle_since": None}
-        elif (
-            state in ("Current", "Ramping") or (row is None and one.version in held) or _waits(row, one, held)
-        ):
+        if state in ("Current", "Ramping") or (one.version in held and state != "Draining"):
             update |= {"draining_since": None, "idle_since": None, "drained_at": None, "moved": False}
             if row is None:
                 update["state"] = "Inactive"
-        elif state == "Draining" and one.version in held:
+        elif one.version in held:
             update |= {"idle_since": None, "drained_at": None, "moved": False}
-        elif state == "Drained" and row is not None:
+        elif row is not None and row.state == "Drained":
             update |= {"drained_at": status.drained_at or clock(now), "idle_since": None}
-        elif row is not None or status.drained_at is None:
+        elif status.drained_at is None or (row is not None and row.state == "Draining"):
+            if status.drained_at is not None:  # it drains once more: somebody had given it a share meanwhile
+                anew = {"draining_since": None, "idle_since": None, "drained_at": None, "moved": False}
+                status = status.model_copy(update=anew)
             # What never was published and takes no calls has no tasks, though nobody can be asked.
             unborn = row is None and one.version not in published and not one.available
             tasks = 0 if unborn else _open(one.version, figures)
             end, dates = _winding(status, tasks, policy, now)
-            update |= dates
+            update |= dates | ({"moved": True} if row is not None and row.state == "Inactive" else {})
             if end:
-                table, told = _ended(table, one, end)
+                table, told = _ended(table, row, end)
                 events += told
-                update |= {"state": "Drained" if row else state, "moved": end == "expired"}
+                update |= _after(row, end)
         statuses[one.name] = status.model_copy(update=update)
     table, told = _orphans(table, rows, {one.version for one in versions}, figures)
     return Wound(table, statuses, (*events, *told))
@@ -82,18 +83,19 @@ def expired(
     """Versions beyond the history limit, those that drained first; and those that never had a context at all."""
     in_table = {one.version for one in table.versions}
     over = [one for one in versions if statuses[one.name].drained_at and not one.pods and not one.replicas]
-    never = [one for one in over if statuses[one.name].state == "Inactive" and one.version not in in_table]
+    never = [
+        one
+        for one in over
+        if statuses[one.name].state == "Inactive"
+        and not statuses[one.name].moved
+        and one.version not in in_table
+    ]
     kept = sorted(
         (one for one in over if one not in never),
         key=lambda one: (statuses[one.name].drained_at or "", one.name),
         reverse=True,
     )
     return (*never, *kept[limit:])
-
-
-def _waits(row: RolloutVersion | None, one: Version, held: frozenset[str]) -> bool:
-    """Whether it stands in the table as drained, and is to come back."""
-    return row is not None and row.state == "Drained" and one.version in held
 
 
 def _winding(
@@ -110,16 +112,24 @@ def _winding(
     return "", dates
 
 
-def _ended(table: Rollout, one: Version, end: str) -> tuple[Rollout, list[Event]]:
-    if not any(row.version == one.version for row in table.versions):
+def _after(row: RolloutVersion | None, end: str) -> dict[str, Any]:
+    """What a version's draining has left it as: one with a share of the table's time, drained or moved."""
+    if row is None or row.state != "Draining":
+        return {}
+    return {"state": "Drained"} if end == "idle" else {"state": "Inactive", "moved": True, "drained_at": None}
+
+
+def _ended(table: Rollout, row: RolloutVersion | None, end: str) -> tuple[Rollout, list[Event]]:
+    """The table with a version drained, or moved; as it was for one whose end the table does not show."""
+    if row is None or row.state != "Draining":
         return table, []
     if end == "idle":
-        said = f"{one.version} has no open task any more; its pods are stopped"
-        return shifting.drained(table, lambda version: version != one.version), [
+        said = f"{row.version} has no open task any more; its pods are stopped"
+        return shifting.drained(table, lambda version: version != row.version), [
             Event("Normal", "VersionDrained", said)
         ]
-    said = f"the time for {one.version} to drain is over; the current version goes on with its contexts"
-    rest = tuple(row for row in table.versions if row.version != one.version)
+    said = f"the time for {row.version} to drain is over; {table.current} goes on with its contexts"
+    rest = tuple(replace(one, state="Inactive") if one == row else one for one in table.versions)
     return replace(table, versions=rest), [Event("Warning", "DrainDeadline", said)]
 
 
@@ -132,7 +142,7 @@ def _orphans(
     gone = [
         row.version
         for row in rows.values()
-        if row.state in ("Draining", "Drained")
+        if row.state not in ("Current", "Ramping")
         and row.version not in known
         and (row.version not in figures or not figures[row.version].workers)
     ]

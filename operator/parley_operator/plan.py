@@ -141,7 +141,6 @@ class _Planning:
             self._spec.rollout,
             self._now,
             held=held,
-            moved=course.moved,
             published=at.published,
         )
         table, events = self._listable(wound.table), (*course.events, *wound.events)
@@ -157,9 +156,11 @@ class _Planning:
         return _Shares(table, after, wound.statuses, held, events, again)
 
     def _listable(self, table: Rollout) -> Rollout:
-        """The table without drained versions whose cards somebody has deleted: the registry takes no change with them."""
+        """The table without old versions whose cards somebody has deleted: the registry takes no change with them."""
         kept = tuple(
-            one for one in table.versions if one.state != "Drained" or one.version in self._at.published
+            one
+            for one in table.versions
+            if one.state not in ("Drained", "Inactive") or one.version in self._at.published
         )
         return table if len(kept) == len(table.versions) else replace(table, versions=kept)
 
@@ -231,11 +232,11 @@ class _Planning:
             return scaling.serving(self._spec, one, status, figures, self._now)
         if status.drained_at is None:
             return scaling.draining(self._spec, one, status, figures, self._now)
-        in_table = any(row.version == one.version for row in shares.table.versions)
-        if in_table and figures is None:
+        wakes = any(row.version == one.version and row.state == "Drained" for row in shares.table.versions)
+        if wakes and figures is None:
             return None, status  # it may have been woken for tasks that go on
         waiting = figures[one.version].working if figures and one.version in figures else 0
-        if in_table and waiting:
+        if wakes and waiting:
             return max(one.replicas, 1), status
         return 0, status
 
@@ -261,9 +262,14 @@ class _Planning:
         old = [one for one in self._versions if one.version != wanted]
         gone = draining.expired(table, old, statuses, self._spec.rollout.history_limit)
         in_table = {row.version for row in self._at.table.versions}
-        for one in gone:
-            if any(row.version == one.version and row.state == "Drained" for row in table.versions):
-                table = shifting.retire(table, one.version)
+        going = {one.version for one in gone}
+        kept = tuple(
+            row
+            for row in table.versions
+            if row.version not in going or row.state not in ("Drained", "Inactive")
+        )
+        if len(kept) < len(table.versions):
+            table = replace(table, versions=kept)
         # The registry gives up the latest version last: it stays until another is.
         return [one for one in gone if one.version not in in_table | {self._at.latest}], table
 
@@ -379,7 +385,7 @@ class _Planning:
         winding = any(one.draining_since and not one.drained_at for one in statuses.values())
         if winding or scaling.follows_tasks(self._spec):
             times.append(_SOON)
-        if any(one.state == "Drained" and not one.moved for one in statuses.values()):
+        if any(one.state == "Drained" for one in statuses.values()):
             times.append(_WAKING)
         if shares.state.phase == "Waiting" and shares.state.started:
             left = unclock(shares.state.started) + seconds(self._spec.rollout.progress_deadline) - self._now

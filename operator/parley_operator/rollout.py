@@ -44,14 +44,12 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What follows: the table and the state as they are to be, and how soon to look again. `moved` are versions that have
-    been taken out of the table, so that the current one goes on with their contexts."""
+    """What follows: the table and the state as they are to be, and how soon to look again."""
 
     table: Rollout
     state: RolloutState
     events: tuple[Event, ...] = ()
     again: float | None = None
-    moved: frozenset[str] = frozenset()
 
 
 def advance(at: Situation) -> Course:
@@ -185,19 +183,12 @@ def _next(at: Situation, state: RolloutState, index: int) -> Course:
 
 def _failed(at: Situation, state: RolloutState, reasons: str) -> Course:
     """The canary loses its share at once, whatever else holds."""
-    table = shifting.abort(at.table)
     move = at.policy.drain.on_failure == "move"
-    if move:
-        table = _without(table, state.version)
-    then = "its contexts go on with" if move else "its contexts drain;"
-    said = (
-        f"{state.version} does worse and gets no new contexts any more, {then} {at.table.current}: {reasons}"
-    )
-    if not move:
-        said = f"{state.version} does worse and gets no new contexts any more: {reasons}"
+    then = f"; {at.table.current} goes on with its contexts" if move else ""
+    said = f"{state.version} does worse and gets no new contexts any more{then}: {reasons}"
     state = state.model_copy(update={"phase": "Failed", "message": reasons[:2048], "unavailable": ""})
-    moved = frozenset({state.version}) if move else frozenset()
-    return Course(table, state, (Event("Warning", "AnalysisFailed", said),), again=1.0, moved=moved)
+    table = shifting.abort(at.table, move=move)
+    return Course(table, state, (Event("Warning", "AnalysisFailed", said),), again=1.0)
 
 
 def _settled(at: Situation) -> Course:
@@ -251,10 +242,6 @@ def _weight(table: Rollout, version: str) -> float:
 def _reached(policy: RolloutPolicy, weight: float) -> int:
     """The step that a weight belongs to: the last one that it is not below, else the first."""
     return max((index for index, step in enumerate(policy.steps) if step.weight <= weight), default=0)
-
-
-def _without(table: Rollout, version: str) -> Rollout:
-    return replace(table, versions=tuple(one for one in table.versions if one.version != version))
 
 
 def _saying(state: RolloutState, message: str) -> RolloutState:

@@ -45,7 +45,7 @@ class Watched(World):
             assert sum(one.state == "Current" for one in self.table.versions) == 1
         after = {one.version: one.state for one in self.table.versions}
         for version in before:
-            if version not in after and version in self.work:
+            if after.get(version, "Inactive") == "Inactive" and version in self.work:
                 # Whatever waits there is the current version's now.
                 self.work[self.table.current].open += self.work[version].open
                 self.work[version].open = 0
