@@ -13,7 +13,7 @@ from parley_core.errors import Unavailable
 from parley_operator.apply import Again
 from parley_operator.caches import Caches, Work
 from parley_operator.degraded import Problem
-from parley_operator.kube.errors import ApiError, ApiUnavailable, NotLeading
+from parley_operator.kube.errors import ApiError, ApiFailed, ApiUnavailable, NotLeading
 from parley_operator.metrics import DEGRADED, RECONCILE_SECONDS, RECONCILES
 from parley_operator.queue import WorkQueue
 
@@ -86,6 +86,8 @@ class Loop:
             return "again"
         except NotLeading:
             return "not leading"
+        except ApiFailed as error:
+            return await self._failed(work, Problem("ApiFailed", str(error)[:1000]))
         except (ApiUnavailable, Unavailable) as error:
             pause = self._queue.failed(work)
             _log.warning("%s %s/%s: %s; again in %.0f s", *work, error, pause)

@@ -37,6 +37,8 @@ class Scale:
     shared: int = 400
     quota: float = 8.0
     broker: bool = True
+    agents: int = 2000
+    resyncs: int = 10
 
 
 FULL = Scale(tasks=int(os.environ.get("BENCH_TASKS", "100000")))
@@ -70,4 +72,6 @@ QUICK = Scale(
     shared=40,
     quota=2.0,
     broker=False,
+    agents=20,
+    resyncs=1,
 )

@@ -43,16 +43,18 @@ class ControlPlane(PartedServer):
         port: int = 0,
         address: str = "127.0.0.1",
         services: str = "10.96.0",
+        service_bits: int = 24,
         fake_node: bool = True,
         name: str = "kubernetes",
     ) -> None:
-        """`port` is the preferred one of the API server, which listens at `address` alone. `services` is the /24 of their addresses."""
+        """`port` is the preferred one of the API server, which listens at `address` alone. `services.0/service_bits` are their addresses."""
         super().__init__(name, folder)
         self._facts = self.folder / "facts.json"
         self._keys = Keys(self.folder / "keys")
         self._preferred = port
         self._address = address
         self._services = services
+        self._service_bits = service_bits
         self._fake_node = fake_node
         self._found: Programs | None = None
 
@@ -152,7 +154,7 @@ class ControlPlane(PartedServer):
                 f"--service-account-signing-key-file={keys.accounts_key}",
             ),
             *(
-                f"--service-cluster-ip-range={self._services}.0/24",
+                f"--service-cluster-ip-range={self._services}.0/{self._service_bits}",
                 "--kubelet-preferred-address-types=InternalIP",
             ),
             "--profiling=false",

@@ -15,6 +15,10 @@ class ApiUnavailable(KubeError):
     """No answer, or none that counts (a connection that broke, 5xx, too many requests for too long): try again later."""
 
 
+class ApiFailed(ApiUnavailable):
+    """The server did answer: that it failed (5xx). The same call may succeed later, or may not."""
+
+
 class NotLeading(KubeError):
     """The write was not sent, as another operator may be leading by the time that it would arrive."""
 

@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 from parley_operator.kube.access import Access
-from parley_operator.kube.errors import ApiError, ApiUnavailable, NotLeading, refusal
+from parley_operator.kube.errors import ApiError, ApiFailed, ApiUnavailable, NotLeading, refusal
 from parley_operator.metrics import API_CALLS, API_THROTTLED
 
 _SILENCE = 150.0
@@ -152,8 +152,11 @@ def _answered(status: int, text: bytes) -> ApiError | ApiUnavailable:
         told = None
     if not isinstance(told, dict):
         told = {"message": f"the API server answered {status}: {text[:200].decode(errors='replace')}"}
-    if status == 429 or status >= 500:
-        return ApiUnavailable(str(told.get("message") or f"the API server answered {status}")[:2000])
+    message = str(told.get("message") or f"the API server answered {status}")[:2000]
+    if status in (429, 503, 504):
+        return ApiUnavailable(message)
+    if status >= 500:
+        return ApiFailed(message)
     return refusal(status, told)
 
 

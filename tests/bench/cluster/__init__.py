@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from scale import Scale
 from table import Row
 
-from cluster import backlog, broker, lag, sharing, subscribers, takeover, throughput, tokens
+from cluster import backlog, broker, lag, operators, sharing, subscribers, takeover, throughput, tokens
 from cluster.postgres import Postgres
 
 FIGURES: dict[str, Callable[[Scale, Postgres], Awaitable[list[Row]]]] = {
@@ -17,4 +17,5 @@ FIGURES: dict[str, Callable[[Scale, Postgres], Awaitable[list[Row]]]] = {
     "backlog": backlog.measure,
     "sharing": sharing.measure,
     "broker": broker.measure,
+    "operators": operators.measure,
 }
