@@ -53,8 +53,10 @@ def code_of(error: ParleyError) -> int:
 def hint_for(error: ParleyError) -> str:
     """What a user of the command can do about an error that others meet too; "" where it says so itself."""
     from parley_agents.orchestrator.errors import NotLetIn
-    from parley_registry.errors import AddressRefused, NotAllowed
+    from parley_registry.errors import AddressRefused, NotAllowed, NotRendered
 
     if isinstance(error, (NotLetIn, NotAllowed)) and not isinstance(error, AddressRefused):
         return "; give a token it accepts with --token-file FILE or in PARLEY_TOKEN"
+    if isinstance(error, NotRendered):
+        return ", given as NAME=TEXT behind the prompt's name"
     return ""

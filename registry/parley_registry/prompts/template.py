@@ -42,7 +42,7 @@ def filled(called: str, template: str, defaults: Mapping[str, str], values: Mapp
     for name in wrong:
         said.append(f"takes text or a number as {name}, not {type(given[name]).__name__}")
     if said:
-        raise NotRendered(f"{called} {'; it '.join(said)}; pass every variable to render()")
+        raise NotRendered(f"{called} {'; it '.join(said)}; every variable without a default needs a value")
     texts = {**defaults, **{name: str(value) for name, value in given.items()}}
 
     def value(tag: re.Match[str]) -> str:
