@@ -37,9 +37,10 @@ def wind_down(
     *,
     held: frozenset[str],
     published: frozenset[str],
+    known: frozenset[str],
 ) -> Wound:
     """Follow the versions that drain, up to their end. `held` are those that are to get a share although the table does
-    not say so yet, `published` those that the registry knows.
+    not say so yet, `published` those that the registry knows, `known` those that there is an AgentVersion of.
 
     One that is Inactive in the table, and not held, was moved: the hosts have the current version go on with its contexts.
     """
@@ -73,7 +74,7 @@ def wind_down(
                 events += told
                 update |= _after(row, end)
         statuses[one.name] = status.model_copy(update=update)
-    table, told = _orphans(table, rows, {one.version for one in versions}, figures)
+    table, told = _orphans(table, rows, known, figures)
     return Wound(table, statuses, (*events, *told))
 
 
@@ -134,7 +135,7 @@ def _ended(table: Rollout, row: RolloutVersion | None, end: str) -> tuple[Rollou
 
 
 def _orphans(
-    table: Rollout, rows: Mapping[str, RolloutVersion], known: set[str], figures: Figures | None
+    table: Rollout, rows: Mapping[str, RolloutVersion], known: frozenset[str], figures: Figures | None
 ) -> tuple[Rollout, list[Event]]:
     """Versions that drain, of which there is neither an AgentVersion nor a worker: nobody would do what waits for them."""
     if figures is None:

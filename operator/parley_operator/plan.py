@@ -84,6 +84,8 @@ class _Planning:
         every = versions_of(observed.versions, observed.children)
         self._versions = tuple(one for one in every if not one.deleting)
         self._by_version = {one.version: one for one in self._versions}
+        # One that cannot be read is there all the same.
+        self._known = frozenset(str(one["spec"].get("version")) for one in observed.versions)
 
     def plan(self) -> Plan:
         shares = self._shares()
@@ -142,6 +144,7 @@ class _Planning:
             self._now,
             held=held,
             published=at.published,
+            known=self._known,
         )
         table, events = self._listable(wound.table), (*course.events, *wound.events)
         if table != at.table and not {one.version for one in table.versions} <= at.published:
@@ -181,7 +184,7 @@ class _Planning:
                 if one.complete and one.available >= scaling.least(self._spec)
             ),
             serving=frozenset(one.version for one in published if one.available),
-            known=frozenset(self._by_version) | alive,
+            known=self._known | alive,
             last_good=self._before.current_version,
             figures=at.figures,
             checks=at.checks,

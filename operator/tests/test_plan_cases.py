@@ -614,3 +614,12 @@ def test_a_missing_platform_secret_is_said_as_what_it_is() -> None:
     made.reconcile()
     assert made.condition("Accepted") == ("False", "PlatformMissing")
     assert made.condition("Ready") == ("False", "PlatformMissing")
+
+
+def test_a_version_that_cannot_be_read_is_not_taken_for_gone() -> None:
+    made = canary(analysis=None)
+    for one in made.versions.values():
+        if one["spec"]["version"] == made.table.current:
+            one["spec"]["hash"] = 7
+    made.reconcile()
+    assert made.table.current != made.version("two")
