@@ -162,6 +162,7 @@ class Execution:
             Exception,
             SystemExit,
         ) as error:  # an executor may not end the host, with all that others run in it
+            events.check()
             log.exception("the executor failed on task %s", work.task_id)
             if not running.handed_over:
                 await events.enqueue_event(failed(f"The agent failed: {type(error).__name__}: {error}"))

@@ -97,7 +97,7 @@ class TaskLog(EventQueue):
         self._lightening += 1  # whoever comes while this one is being stored goes after it
         try:
             async with self._order:
-                self._check()
+                self.check()
                 try:
                     event = await self._payloads.lightened(event)
                 except Unavailable as error:
@@ -111,7 +111,7 @@ class TaskLog(EventQueue):
         self._failure = error
 
     async def _take(self, event: ExecutorEvent) -> None:
-        self._check()
+        self.check()
         if self.muted:
             return
         if self.fold.ended:
@@ -144,13 +144,14 @@ class TaskLog(EventQueue):
     async def flush(self) -> None:
         """Return when everything said so far is committed."""
         while self._pending or self._in_flight:
-            self._check()
+            self.check()
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise LeaseLost, or what this execution was given up with, when nothing it says is kept any more."""
         if self.lost:
             raise LeaseLost("another worker has taken this task over")
         if self._failure is not None:

@@ -8,49 +8,27 @@ import typer
 
 from parley_cli import exits
 from parley_cli.options import Json, Misuse, Namespace, Registry, TokenFile, complete, registry_of
+from parley_cli.rolloutoptions import (
+    Agent,
+    Drain,
+    Level,
+    Rules,
+    Sample,
+    Since,
+    Tolerance,
+    step_of,
+    terms_of,
+    weight_of,
+)
 
 if TYPE_CHECKING:
     from parley_cli.fleet import Fleet
-    from parley_cli.rollout import Outcome, Step
+    from parley_cli.rollout import Outcome
     from parley_registry.client import Audited, Rollout, Terms
 
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="Roll a new version of an agent out, step by step.")
-
-Agent = Annotated[str, typer.Argument(help="The agent's name.")]
-Since = Annotated[
-    float,
-    typer.Option(envvar="PARLEY_SINCE", min=1, max=30 * 86400, help="Seconds of the past that count."),
-]
-Rules = Annotated[
-    str,
-    typer.Option(
-        "--analysis",
-        envvar="PARLEY_ANALYSIS",
-        metavar="RULES",
-        help="What a canary is judged by: failure-rate, p95, metric:NAME:lower, metric:NAME:higher; none: nothing.",
-    ),
-]
-Level = Annotated[
-    float,
-    typer.Option(
-        envvar="PARLEY_LEVEL", help="Chance that a canary like the current version is said to do worse."
-    ),
-]
-Sample = Annotated[
-    int, typer.Option(envvar="PARLEY_SAMPLE", min=1, help="Ended tasks of either version before a verdict.")
-]
-Tolerance = Annotated[
-    float,
-    typer.Option(envvar="PARLEY_TOLERANCE", min=0, help="How much slower a canary may be: 0.2 is 20 %."),
-]
-Drain = Annotated[
-    float,
-    typer.Option(
-        envvar="PARLEY_DRAIN_WAIT", min=0, help="Seconds to wait for the tasks of versions that drain."
-    ),
-]
 
 
 @app.command()
@@ -68,7 +46,7 @@ def status(
     token_file: TokenFile = None,
 ) -> None:
     """The versions, their state and weight, what they have to do and how they did; and what that says of a canary."""
-    terms = _terms(rules, level, sample, tolerance)
+    terms = terms_of(rules, level, sample, tolerance)
     complete(
         _on(
             context, registry, namespace, token_file, agent, lambda fleet: _show(fleet, since, terms, as_json)
@@ -94,7 +72,7 @@ def watch(
     token_file: TokenFile = None,
 ) -> None:
     """`status` again and again, until Ctrl-C."""
-    terms = _terms(rules, level, sample, tolerance)
+    terms = terms_of(rules, level, sample, tolerance)
 
     async def again(fleet: "Fleet") -> None:
         import asyncio
@@ -122,7 +100,7 @@ def set_(
     """Set the weights by hand. Versions that are not named get no new contexts and drain."""
     from parley_registry.client import shifting
 
-    wanted = dict(_weight(one) for one in weights)
+    wanted = dict(weight_of(one) for one in weights)
     _change(
         context, registry, namespace, token_file, agent, lambda now: shifting.weighted(now, wanted), drain
     )
@@ -159,10 +137,10 @@ def run(
     """Roll a version out, in the foreground: raise its weight step by step, judge it between them, take its weight away at
     once when it does worse (exit code 1). While it is paused its steps wait. Ctrl-C leaves the weights as they are; the same
     command goes on from there."""
-    planned = [_step(one) for one in steps.split(",")]
+    planned = [step_of(one) for one in steps.split(",")]
     if [one.weight for one in planned] != sorted({one.weight for one in planned}):
         raise Misuse(f"--steps {steps!r}: each weight must be more than the one before")
-    terms = _terms(rules, level, sample, tolerance)
+    terms = terms_of(rules, level, sample, tolerance)
 
     async def all_of_it(fleet: "Fleet") -> "Outcome":
         from parley_cli.rollout import drain as drained
@@ -379,39 +357,3 @@ def _say(text: str) -> None:
     from parley_cli.render import clean
 
     typer.echo(clean(text, 2000))
-
-
-def _terms(rules: str, level: float, sample: int, tolerance: float) -> "Terms":
-    from parley_registry.client import Terms, check_terms
-
-    named = () if rules == "none" else tuple(one.strip() for one in rules.split(","))
-    return check_terms(Terms(named, level, sample, tolerance))
-
-
-def _weight(given: str) -> tuple[str, float]:
-    version, _, number = given.rpartition("=")
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = -1.0
-    if not version or not 0 <= weight <= 100:
-        raise Misuse(f"{given!r} is no weight; write it like 1.1.0=25, in per cent")
-    return version, weight
-
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def _step(given: str) -> "Step":
-    from parley_cli.rollout import Step
-
-    weight, _, pause = given.strip().partition(":")
-    try:
-        step = Step(float(weight), float(pause.rstrip("smh")) * _UNITS[pause[-1]] if pause else 0.0)
-    except (ValueError, KeyError):
-        step = Step(-1.0)
-    if not (0 < step.weight <= 100 and 0 <= step.pause <= 30 * 86400):
-        raise Misuse(
-            f"{given!r} is no step; write it like 25:5m (per cent, and a pause as 90s, 5m or 1h) or 100"
-        )
-    return step
