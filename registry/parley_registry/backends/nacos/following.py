@@ -58,6 +58,7 @@ class Following:
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._open: dict[str, float] = {}
         self._doing: dict[str, float] = {}
+        self._told: dict[str, float] = {}
         self._failures: defaultdict[str, int] = defaultdict(int)
         self._wake = asyncio.Event()
         self._gate = asyncio.Semaphore(_AT_ONCE)
@@ -65,7 +66,8 @@ class Following:
 
     def tell(self, called: str) -> None:
         """Bring this agent, by its name in Nacos, over as soon as can be."""
-        self._open.setdefault(called, time.monotonic())
+        self._told[called] = time.monotonic()
+        self._open.setdefault(called, self._told[called])
         self._wake.set()
 
     @property
@@ -118,7 +120,7 @@ class Following:
         `by` is who had it changed through this registry, or has `deleted` the agent of that name. Raises RegistryUnavailable, NotOwner.
         """
         for _ in range(_TRIES):
-            since = await self._copy.last_change()
+            began, since = time.monotonic(), await self._copy.last_change()
             held = await self._nacos.agents.all_versions(self.namespace, called)
             names = {one.card.checked.card.name for one in held}
             done, kept = True, set[str]()
@@ -137,6 +139,8 @@ class Following:
                 self._names.pop(called, None)
                 if names | kept:
                     self._names[called] = names | kept
+                if not kept and self._told.get(called, began) < began:
+                    del self._told[called]  # all of that is brought over now
                 return not kept
         raise RegistryBusy(f"{called} changes too often to be brought over; it is tried again")
 
@@ -145,10 +149,10 @@ class Following:
         for one in held:
             card, alive = self._judge(Key(*agent, one.version), one), await self._alive(agent, one.version)
             originals.append(Original(one.version, card, one.card.checked.digest, one.latest, alive))
-        self._living.keep(agent, [one.version for one in held])
+        rollout = await self._nacos.rollouts.get(agent)
+        self._living.keep(agent, [one.version for one in held], has_table=rollout.revision > 0)
         if not held:
             self.faulty = {key for key in self.faulty if key.agent != agent}
-        rollout = await self._nacos.rollouts.get(agent)
         return await self._copy.mirror(agent, originals, rollout, since=since, by=by)
 
     async def _bring_living(self, agent: Agent, since: int) -> None:
@@ -180,7 +184,7 @@ class Following:
                 self.why = str(self._nacos.connection.problem)
                 await asyncio.sleep(_PAUSES[0])
             async with self._gate, self.lock(called):
-                done = await self.bring(called)
+                done = called not in self._told or await self.bring(called)
             self.why = ""
             if done:
                 self._failures.pop(called, None)

@@ -1,9 +1,9 @@
 """Which instances of agents live, as Nacos pushes it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from parley_registry.entry import Agent
-from parley_registry.nacos.config import Listener
+from parley_registry.nacos.config import Config, Listener
 from parley_registry.nacos.layout import nacos_name, own_config, service_of
 from parley_registry.nacos.naming import Endpoint, Service, Subscription
 from parley_registry.nacos.rollouts import GROUP
@@ -35,16 +35,16 @@ class Living:
             )
         return found
 
-    def keep(self, agent: Agent, versions: Iterable[str]) -> None:
-        """Of this agent there are these versions: those that are gone are of no interest any more."""
+    def keep(self, agent: Agent, versions: Collection[str], *, has_table: bool = False) -> None:
+        """Of this agent there are these versions, and maybe a rollout table, as was just read: versions that are gone are of
+        no interest any more."""
         mine = self._instances.get(agent, {})
         for service in set(mine) - {service_of(*agent, version) for version in versions}:
             mine.pop(service).close()
             self._used.pop(service, None)
         if versions and agent not in self._tables:
             config = own_config(agent.namespace, GROUP, agent.name)
-            called = nacos_name(agent.name)
-            self._tables[agent] = self._nacos.configs.listen(config, lambda _: self._tell(called))
+            self._tables[agent] = self._nacos.configs.listen(config, self._table_teller(agent, has_table))
         elif not versions:
             self._instances.pop(agent, None)
             if agent in self._tables:
@@ -54,6 +54,17 @@ class Living:
         """End all subscriptions."""
         for agent in list(self._instances):
             self.keep(agent, ())
+
+    def _table_teller(self, agent: Agent, has_table: bool) -> Callable[[Config | None], None]:
+        first = True
+
+        def told(config: Config | None) -> None:
+            nonlocal first
+            if not first or config is not None or has_table:
+                self._tell(nacos_name(agent.name))
+            first = False
+
+        return told
 
     def _changed(self, agent: Agent, service: Service, found: tuple[Endpoint, ...]) -> None:
         if self._used.get(service) != found:
