@@ -7,22 +7,19 @@ cannot be reached.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import ValidationError
 
-from parley_operator import draining, remote, removal, scaling, telling
+from parley_operator import draining, making, remote, removal, scaling, telling
 from parley_operator.decision import Event, Plan, Scale
 from parley_operator.draining import wind_down
 from parley_operator.identity import Unidentified, identify, version_name
-from parley_operator.manifests import deployment, sharing
-from parley_operator.manifests.meta import FINALIZER, finalizer, selector
-from parley_operator.manifests.pod import limits_name
+from parley_operator.manifests.meta import selector
 from parley_operator.observed import Object, Observed, Ref
 from parley_operator.resources.agent import AgentSpec, AgentStatus, RolloutState
 from parley_operator.resources.base import seconds
 from parley_operator.resources.conditions import clock, unclock
-from parley_operator.resources.version import AgentVersionSpec, AgentVersionStatus
+from parley_operator.resources.version import AgentVersionStatus
 from parley_operator.rollout import Course, Situation, advance
 from parley_operator.versions import Version, trouble, versions_of
 from parley_registry.client import Rollout, shifting
@@ -100,13 +97,13 @@ class _Planning:
             versions=self._versions,
             statuses=statuses,
             replicas={name: count for name, count in replicas.items() if count is not None},
-            url=self._url(),
+            url=making.url(self._at),
             fault=self._fault,
             worries=self._worries(shares),
         )
         status = telling.told(story, self._before, self._now)
         return Plan(
-            apply=tuple(self._objects()),
+            apply=making.wanted(self._at, self._spec, self._wanted, self._versions),
             table=table if table != self._at.table else None,
             status=status if status != self._before.written() else None,
             version_status={
@@ -121,7 +118,7 @@ class _Planning:
             delete=(
                 # One that is published goes when the registry has let it go, which may take until its pods are forgotten.
                 *(Ref("AgentVersion", one.name) for one in gone if one.version not in self._at.published),
-                *self._superfluous(),
+                *making.superfluous(self._at, self._spec, self._versions),
             ),
             again=self._again(shares, statuses, leaving=bool(gone)),
         )
@@ -276,69 +273,6 @@ class _Planning:
         # The registry gives up the latest version last: it stays until another is.
         return [one for one in gone if one.version not in in_table | {self._at.latest}], table
 
-    def _superfluous(self) -> list[Ref]:
-        """Objects of ours that the spec does not ask for any more."""
-        children = self._at.children
-        name = self._agent["metadata"]["name"]
-        found = []
-        if self._spec.security.network.open:
-            found.append(Ref("NetworkPolicy", name))
-        if self._spec.security.service_account:
-            found.append(Ref("ServiceAccount", name))
-        if self._spec.queue is None:
-            found.append(Ref("ConfigMap", limits_name(name)))
-        wanted = {ref["metadata"]["name"] for ref in self._autoscalers()}
-        found += [ref for ref in children if ref.kind == "HorizontalPodAutoscaler" and ref.name not in wanted]
-        return [ref for ref in found if ref in children]
-
-    # -- objects
-
-    def _objects(self) -> list[Mapping[str, Any]]:
-        agent, spec, settings = self._agent, self._spec, self._at.settings
-        meta = agent["metadata"]
-        made: list[Mapping[str, Any]] = []
-        if FINALIZER not in (meta.get("finalizers") or ()) and not _owned(agent):
-            made.append(finalizer(agent))
-        made.append(sharing.service(agent))
-        if not spec.security.service_account:
-            made.append(sharing.service_account(agent))
-        if not spec.security.network.open:
-            made.append(sharing.network_policy(agent, spec, settings))
-        if settings.jwks:
-            made.append(sharing.trust(agent, settings))
-        if spec.queue is not None:
-            made.append(sharing.limits(agent, spec.queue))
-        made.append(sharing.disruption_budget(agent))
-        url = self._url()
-        if not url:
-            return made  # what the pods publish is not known yet
-        if self._wanted and self._wanted.version not in self._by_version:
-            made += self._made(self._wanted, "", url)
-        for one in self._versions:
-            made += self._made(one.spec, one.uid, url)
-        return [*made, *self._autoscalers()]
-
-    def _made(self, spec: AgentVersionSpec, uid: str, url: str) -> list[Mapping[str, Any]]:
-        made: list[Mapping[str, Any]] = [deployment.agent_version(spec, self._agent)] if not uid else []
-        if spec.card:
-            made.append(deployment.card(spec, uid, self._agent))
-        made.append(deployment.deployment(spec, uid, self._agent, url, self._at.settings))
-        return made
-
-    def _autoscalers(self) -> list[Mapping[str, Any]]:
-        wanted = self._spec.autoscaling
-        if wanted is None or wanted.cpu_percent is None:
-            return []
-        return [
-            sharing.autoscaler(self._agent, one.name, wanted)
-            for one in self._versions
-            if one.deployment and one.status.state in ("Current", "Ramping", "Draining")
-        ]
-
-    def _url(self) -> str:
-        found = self._at.children.get(Ref("Service", self._agent["metadata"]["name"]))
-        return sharing.url(self._agent, self._at.settings, found)
-
     # -- what is told
 
     def _with_messages(self, statuses: Mapping[str, AgentVersionStatus]) -> dict[str, AgentVersionStatus]:
@@ -399,11 +333,6 @@ class _Planning:
 def _only_says(before: RolloutState, after: RolloutState) -> bool:
     """Whether nothing is new but the words, which may change with every task."""
     return bool(before.checked) and before == after.model_copy(update={"message": before.message})
-
-
-def _owned(agent: Object) -> bool:
-    """Whether an AgentTeam made it: then the finalizer is that one's to apply, with the spec."""
-    return any(one.get("kind") == "AgentTeam" for one in agent["metadata"].get("ownerReferences") or ())
 
 
 def _status(agent: Object) -> AgentStatus:
