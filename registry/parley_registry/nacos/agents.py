@@ -7,16 +7,15 @@ writers take turns (see `lock`), and a call that changed something returns when 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
 
 from parley_registry.card import CheckedCard
 from parley_registry.errors import LatestInUse, RegistryUnavailable, UnknownAgent, VersionConflict
-from parley_registry.nacos.card import HeldCard, from_nacos, stored_form, to_nacos
+from parley_registry.nacos.card import from_nacos, stored_form, to_nacos
 from parley_registry.nacos.config import ConfigKey, Configs
+from parley_registry.nacos.held import AgentVersion, HeldVersion, seconds_of, with_a_latest
 from parley_registry.nacos.http import AlreadyThere, NacosHttp
 from parley_registry.nacos.layout import AGENTS, VERSIONS, nacos_name, nacos_version, version_config
 from parley_registry.nacos.lock import Locks
@@ -28,30 +27,6 @@ _NAMESPACES = "/v3/admin/core/namespace/list"
 _PAGE = 500
 _SEEN_WITHIN = 5.0
 """Seconds within which a change is to be seen; Nacos takes 1.1 at worst where it was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentVersion:
-    """A version as Nacos lists it, under the name it has there (`layout.nacos_version`). `updated` in seconds since the epoch."""
-
-    called: str
-    latest: bool
-    updated: float
-
-
-@dataclass(frozen=True, slots=True)
-class HeldVersion:
-    """A version with its card. `native` is what Nacos told."""
-
-    card: HeldCard
-    latest: bool
-    updated: float
-    native: Mapping[str, Any]
-
-    @property
-    def version(self) -> str:
-        """The version, as the card says it."""
-        return self.card.checked.card.version
 
 
 class Agents:
@@ -119,10 +94,10 @@ class Agents:
         except UnknownAgent:
             return [], True
         listed = [
-            AgentVersion(str(one["version"]), bool(one.get("latest")), _seconds(one.get("updatedAt")))
+            AgentVersion(str(one["version"]), bool(one.get("latest")), seconds_of(one.get("updatedAt")))
             for one in told or ()
         ]
-        return _with_a_latest(listed), any(one.latest for one in listed)
+        return with_a_latest(listed), any(one.latest for one in listed)
 
     async def _held(
         self, namespace: str, called: str, one: AgentVersion, *, sound: bool
@@ -285,23 +260,3 @@ def _is_kept(checked: CheckedCard, held: HeldVersion | None) -> bool:
         )
     signed = checked.card.signatures or there.card.signatures
     return there.json == checked.json or not signed
-
-
-def _with_a_latest(listed: list[AgentVersion]) -> list[AgentVersion]:
-    """Of an agent whose latest version another deleted, the highest counts as latest."""
-    if not listed or any(one.latest for one in listed):
-        return listed
-    highest = ""
-    for one in listed:
-        version = one.called.replace("_", "+")
-        if is_version(version) and (not highest or becomes_latest(version, [highest.replace("_", "+")])):
-            highest = one.called
-    latest = highest or max(listed, key=lambda one: one.updated).called
-    return [AgentVersion(one.called, one.called == latest, one.updated) for one in listed]
-
-
-def _seconds(text: Any) -> float:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return 0.0

@@ -16,6 +16,7 @@ import grpc
 from parley_core.errors import ParleyError
 from parley_registry.errors import BadRequest, NotAllowed, RegistryUnavailable
 from parley_registry.nacos.http import NacosHttp, refused
+from parley_registry.nacos.link import Link
 from parley_registry.nacos.payload import pack, unpack
 
 log = logging.getLogger(__name__)
@@ -28,13 +29,6 @@ _UNREGISTERED = 301
 _REFUSED = 403
 _NO_CONFIG = 300
 _LIMITS = (50310, 50311)
-_LARGEST = 32 * 1024 * 1024
-_OPTIONS = (
-    ("grpc.max_receive_message_length", _LARGEST),
-    ("grpc.max_send_message_length", _LARGEST),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_retries", 0),
-)
 _LABELS = {"source": "sdk", "module": "naming", "AppName": "parley"}
 """`naming`, or the server keeps no instances for the connection; configs are served under any label."""
 
@@ -51,7 +45,7 @@ class NacosConnection:
         self._pushes: dict[str, Push] = {}
         self._begun: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._broken = asyncio.Event()
         self._changed = asyncio.Condition()
         self.live = False
@@ -163,7 +157,7 @@ class NacosConnection:
     async def _serve(self) -> None:
         """Connect to the next server and stay until that connection ends."""
         await self._http.token()
-        link = _Link(next(self._servers).grpc, tls=self.address.tls)
+        link = Link(next(self._servers).grpc, tls=self.address.tls)
         self._link = link
         self._broken.clear()
         try:
@@ -180,7 +174,7 @@ class NacosConnection:
         finally:
             await link.close()
 
-    async def _listen(self, link: "_Link") -> None:
+    async def _listen(self, link: Link) -> None:
         while True:
             await self._read(link)
 
@@ -192,7 +186,7 @@ class NacosConnection:
                 raise RegistryUnavailable(f"{self.address} ended the connection")
             await self._call("HealthCheckRequest", {}, _DEADLINE)
 
-    async def _read(self, link: "_Link") -> str:
+    async def _read(self, link: Link) -> str:
         """Take one push: acknowledge it and pass it on; its type."""
         data = await link.read()
         if data is None:
@@ -231,48 +225,6 @@ class Overtaken(BadRequest):
 
 def _setup() -> dict[str, Any]:
     return {"clientVersion": "Nacos-Python-Client:v3.1.0", "labels": _LABELS, "abilityTable": {}}
-
-
-class _Link:
-    """A gRPC channel and the stream on it. Nobody else refers to either: gRPC closes a connection only when nobody does
-    any more, and a server that is not told so keeps instances for 20 seconds."""
-
-    def __init__(self, target: str, *, tls: bool) -> None:
-        self._channel: Any = (
-            grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=_OPTIONS)
-            if tls
-            else grpc.aio.insecure_channel(target, options=_OPTIONS)
-        )
-        self._unary: Any = self._channel.unary_unary("/Request/request")
-        self._stream: Any = None
-
-    def begin(self) -> None:
-        """Open the stream on which the server pushes."""
-        self._stream = self._channel.stream_stream("/BiRequestStream/requestBiStream")()
-
-    async def call(self, data: bytes, deadline: float) -> bytes:
-        """The answer to one request. Raises AioRpcError; CancelledError when the channel is closed meanwhile."""
-        if self._unary is None:
-            raise asyncio.CancelledError
-        answer: bytes = await self._unary(data, timeout=deadline)
-        return answer
-
-    async def read(self) -> bytes | None:
-        """The next thing pushed; None at the end."""
-        data = await self._stream.read()
-        return None if data is grpc.aio.EOF else bytes(data)
-
-    async def write(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Say something on the stream; at its end nothing is said."""
-        with contextlib.suppress(asyncio.InvalidStateError):  # grpc.aio, when it has just ended
-            await self._stream.write(pack(kind, body, {}))
-
-    async def close(self) -> None:
-        """End it."""
-        if self._stream is not None:
-            self._stream.cancel()
-        channel, self._channel, self._unary, self._stream = self._channel, None, None, None
-        await channel.close(None)
 
 
 async def _either(*parts: Coroutine[Any, Any, None]) -> None:

@@ -5,7 +5,7 @@ from google.protobuf.json_format import ParseDict
 
 from parley_core.cardsignature import check
 from parley_registry.entry import Entry, Health
-from parley_registry.nacos.agents import HeldVersion
+from parley_registry.nacos.held import HeldVersion
 from parley_registry.nacos.layout import instance_of, interfaces_of
 from parley_registry.nacos.naming import Endpoint
 from parley_registry.record import Stored

@@ -19,9 +19,9 @@ from parley_registry.entry import Agent, Change, Entry, Instance, Key, Page
 from parley_registry.errors import RegistryUnavailable, UnknownAgent, UnknownInstance
 from parley_registry.mcp.library import McpLibrary
 from parley_registry.nacos.address import NacosAddress
-from parley_registry.nacos.agents import HeldVersion
 from parley_registry.nacos.catalogues import catalogue_service, catalogue_urls
 from parley_registry.nacos.entries import entry_of, stored_of
+from parley_registry.nacos.held import HeldVersion
 from parley_registry.nacos.layout import nacos_name, service_of
 from parley_registry.nacos.mcpreading import NacosMcpServers
 from parley_registry.nacos.naming import Endpoint

@@ -15,8 +15,8 @@ from parley_registry.backends.sql.mirror import SqlMirror
 from parley_registry.backends.sql.mirroring import Original
 from parley_registry.entry import Agent, Instance, Key
 from parley_registry.errors import RegistryBusy
-from parley_registry.nacos.agents import HeldVersion
 from parley_registry.nacos.changes import AgentChanges
+from parley_registry.nacos.held import HeldVersion
 from parley_registry.nacos.layout import instance_of, interfaces_of, nacos_name
 from parley_registry.nacos.missing import HELD, Missing
 from parley_registry.nacos.server import Nacos
