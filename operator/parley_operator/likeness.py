@@ -31,14 +31,14 @@ def mark_of(live: Mapping[str, Any]) -> str:
 
 def differences(wanted: Any, live: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Where `live` is not as `wanted`, with the value it has there. What is not wanted may be anything: defaults of the
-    server, fields of others. Members of lists are matched by their name or uid if they have one."""
-    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+    server, fields of others. Members of lists are matched by their name or uid if they have one. Both are plain JSON."""
+    if isinstance(wanted, dict) and isinstance(live, dict):
         for field, value in wanted.items():
             yield from differences(value, live.get(field), (*path, field))
-    elif _is_list(wanted) and _is_list(live):
+    elif isinstance(wanted, list | tuple) and isinstance(live, list | tuple):
         by = next((field for field in ("name", "uid", "mountPath") if _all_have(wanted, field)), "")
         if by:
-            known = {one[by]: one for one in live if isinstance(one, Mapping) and by in one}
+            known = {one[by]: one for one in live if isinstance(one, dict) and by in one}
             for one in wanted:
                 yield from differences(one, known.get(one[by]), (*path, str(one[by])))
         elif path[-1:] == ("finalizers",):
@@ -53,12 +53,8 @@ def differences(wanted: Any, live: Any, path: Path = ()) -> Iterator[tuple[Path,
         yield path, live
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
 def _all_have(members: Sequence[Any], field: str) -> bool:
-    return bool(members) and all(isinstance(one, Mapping) and field in one for one in members)
+    return bool(members) and all(isinstance(one, dict) and field in one for one in members)
 
 
 def _is_nothing(value: Any) -> bool:

@@ -19,9 +19,6 @@ from parley_operator.queue import WorkQueue
 
 _log = logging.getLogger(__name__)
 
-_SOON = 0.2
-"""Seconds after which to look again at what others changed meanwhile."""
-
 
 class Reconciler(Protocol):
     """What is done with what is to be looked at, for one kind of it."""
@@ -82,7 +79,7 @@ class Loop:
         try:
             problem, again = await self.reconcilers[work.kind].reconcile(work)
         except Again:
-            self._queue.add_later(work, _SOON * random.uniform(0.5, 1.5))
+            self._queue.failed(work)  # soon, but not for ever as soon: a cache may be behind for long
             return "again"
         except NotLeading:
             return "not leading"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from parley_core.errors import ParleyError
 from parley_operator import asking
 from parley_operator.caches import Caches
 from parley_operator.checks import Checks
@@ -15,7 +16,7 @@ from parley_operator.observed import Check, Observed, Ref, Remote, Settings
 from parley_operator.references import References
 from parley_operator.resources.agent import AgentSpec, AgentStatus
 from parley_operator.tables import Kept, Name, Tables
-from parley_registry.client import RegistryError, RegistryUnavailable, VersionFigures, shifting
+from parley_registry.client import VersionFigures, shifting
 
 
 class Observer:
@@ -91,7 +92,7 @@ class Observer:
             return None, "the operator was given no registry"
         try:
             return await self._tables.read(name), ""
-        except (RegistryUnavailable, RegistryError) as error:
+        except ParleyError as error:
             return None, str(error)
 
     async def _figures(

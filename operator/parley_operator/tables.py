@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from parley_core.bearer import Bearer
+from parley_core.errors import ParleyError
 from parley_operator.kube.backoff import Backoff
 from parley_operator.metrics import REGISTRY_UP
 from parley_registry.client import (
     Entry,
     Registry,
-    RegistryError,
     RegistryUnavailable,
     Rollout,
     UnknownAgent,
@@ -95,11 +95,12 @@ class Tables:
                 return kept
             doubt, client = self._doubt[of], self.at(of.namespace)
             try:
-                table = await client.rollout(of.name)
                 try:
                     entries = tuple(await client.versions(of.name))
+                    table = await client.rollout(of.name)
                 except UnknownAgent:
-                    entries = ()
+                    # Without a version there is no table either: it could name none.
+                    entries, table = (), Rollout(of.namespace, of.name)
             except RegistryUnavailable:
                 REGISTRY_UP.set(0)
                 raise
@@ -141,7 +142,7 @@ class Tables:
                             name = Name(change.namespace, change.name)
                             self.forget(name)
                             self._changed(name)
-            except (RegistryUnavailable, RegistryError) as error:
+            except ParleyError as error:  # its token's file may be missing, too
                 if said != str(error):
                     _log.warning("the registry tells of no changes, it is asked every few seconds: %s", error)
                     said = str(error)
