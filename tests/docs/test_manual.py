@@ -115,6 +115,9 @@ def test_every_guarantee_names_tests_that_exist() -> None:
         "prompts": defined_in("tests/prompts/test_*.py"),
         "reader": defined_in("registry/tests/test_prompt_reader.py"),
         "pages": defined_in("tests/pages/test_*.py"),
+        "sidecar": defined_in("tests/sidecar/test_*.py"),
+        "plan": defined_in("operator/tests/test_*.py"),
+        "operator": defined_in("tests/kubernetes/test_operator*.py"),
     }
     rows = [
         line
