@@ -3,8 +3,15 @@
 import json
 import os
 import shlex
+import threading
+import zipfile
 from collections.abc import Mapping
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from engines.kubernetes.real import RealCluster
 
@@ -44,3 +51,48 @@ def shell(cluster: RealCluster, folder: Path, told: Mapping[str, object]) -> dic
     )
     wrapper.chmod(0o755)
     return {"KUBECONFIG": str(kubeconfig), "PATH": f"{wrapper.parent}{os.pathsep}{programs}"}
+
+
+class PackageIndex:
+    """What a tester needs to run tests, for pods that reach nothing but this machine: pytest as it is installed here, as wheels.
+    Use as a context manager; `url` is for UV_DEFAULT_INDEX."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+            place = folder / "index" / name
+            place.mkdir(parents=True)
+            _wheel(distribution(name), place)
+        handler = partial(_Quiet, directory=str(folder / "index"))
+        self._server = ThreadingHTTPServer((address, 0), handler)
+        self.url = f"http://{address}:{self._server.server_port}/"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+def _wheel(installed: Distribution, folder: Path) -> None:
+    """The distribution as the wheel that it was installed from, without the programs that an installer makes."""
+    name = f"{installed.metadata['Name'].lower().replace('-', '_')}-{installed.version}-py3-none-any.whl"
+    made_here = ("INSTALLER", "REQUESTED", "RECORD")
+    with zipfile.ZipFile(folder / name, "w") as wheel:
+        kept = [
+            one
+            for one in installed.files or ()
+            if ".." not in one.parts and one.suffix != ".pyc" and one.name not in made_here
+        ]
+        for one in kept:
+            wheel.write(str(one.locate()), str(one))
+        info = next(one.parts[0] for one in kept if one.parts[0].endswith(".dist-info"))
+        record = "".join(f"{one},,\n" for one in kept) + f"{info}/RECORD,,\n"
+        wheel.writestr(f"{info}/RECORD", record)

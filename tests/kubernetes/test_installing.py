@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from blocks import PROJECT, follow
 from charted import CHART, TRIAL
 from pods import RESTRICTED, pod
-from released import shell, values
+from released import PackageIndex, shell, values
 
 from engines.errors import EngineError
 from engines.kubernetes.real import RealCluster
@@ -24,7 +25,7 @@ mkdir /tmp/repo && cd /tmp/repo
 printf 'import os\\nimport sys\\n\\n\\ndef total(items):\\n    return sum(items)\\n' >prices.py
 printf 'import unittest\\n\\nfrom prices import total\\n\\n\\nclass Total(unittest.TestCase):\\n    def test_sum(self):\\n        self.assertEqual(total([1, 2]), 3)\\n' >test_prices.py
 git init -q -b main && git add -A && git -c user.name=Ann -c user.email=ann@localhost commit -q -m First
-parley run 'Remove unused imports' --json --out /tmp/out
+parley run 'Remove unused imports' --json --out /tmp/out || echo "exit code $?" >&2
 """
 
 
@@ -35,6 +36,12 @@ def databases(postgres: Postgres) -> Iterator[tuple[str, str]]:
     yield made
     for one in made:
         postgres.drop_database(one)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.mark.timeout(900)
@@ -64,6 +71,7 @@ def test_the_team_does_a_job_on_all_the_engines(
     databases: tuple[str, str],
     own_rocketmq: Callable[..., RocketMQ],
     nacos: Nacos,
+    stack: ExitStack,
     tmp_path: Path,
 ) -> None:
     kubectl = real_cluster.kubectl
@@ -71,6 +79,11 @@ def test_the_team_does_a_job_on_all_the_engines(
     space = nacos.create_namespace()
     address = real_cluster.reach(nacos.address(space)).rpartition("/")[0]
     kubectl("label", "namespace", real_namespace, *(f"{key}={value}" for key, value in RESTRICTED.items()))
+    index = stack.enter_context(PackageIndex(tmp_path, real_cluster.host))
+    environment = {
+        "HOME": "/tmp",  # as the image of deploy/Containerfile has it
+        "UV_DEFAULT_INDEX": index.url,
+    }
     told = values(
         real_cluster,
         *databases,
@@ -79,6 +92,7 @@ def test_the_team_does_a_job_on_all_the_engines(
         agents={"registryNamespace": space},
         operator={"namespaces": [real_namespace], "replicas": 2},
         rbac={"aggregate": False},
+        team={"spec": {"env": [{"name": name, "value": value} for name, value in environment.items()]}},
     )
     file = tmp_path / "values.json"
     file.write_text(json.dumps(told))
@@ -94,10 +108,13 @@ def test_the_team_does_a_job_on_all_the_engines(
             *("wait", "--for=condition=Complete", "--timeout=300s", "job/client", "-n", real_namespace),
             timeout=320,
         )
-        lines = [
-            json.loads(line) for line in kubectl("logs", "job/client", "-n", real_namespace).splitlines()
-        ]
-        assert lines[-1]["verified"] is True, lines[-1]
+        said = kubectl("logs", "job/client", "-n", real_namespace)
+        events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        assert (events[-1]["event"], events[-1]["verified"], events[-1]["changed"]) == (
+            "job-ended",
+            True,
+            True,
+        ), said
         kubectl.helm("uninstall", "parley", "-n", real_namespace, "--wait", "--timeout", "300s", timeout=320)
         assert kubectl("get", "agents", "-n", real_namespace, "-o", "name") == ""
     except BaseException:
