@@ -3,17 +3,14 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
 from parley_registry.card import NAMESPACE
 from parley_registry.entry import PUBLIC
+from parley_registry.httpregistry import RegistryClient
 from parley_registry.port import Registry
-
-if TYPE_CHECKING:
-    from parley_registry.client import RegistryClient
 
 
 def connect(url: str, *, token: str | Bearer | None = None) -> Registry:
@@ -23,8 +20,6 @@ def connect(url: str, *, token: str | Bearer | None = None) -> Registry:
     `nacos://user:password@host:8848/namespace` it is Nacos itself. `token` proves to a registry service, or to the
     catalogue of a Nacos, who calls. Raises ConfigurationError with the form expected, and without the password.
     """
-    from parley_registry.client import RegistryClient  # which offers this function itself
-
     if _is_nacos(url):
         from parley_registry.nacos.address import NacosAddress  # with gRPC, which others can do without
         from parley_registry.nacos.registry import NacosRegistry
@@ -35,13 +30,11 @@ def connect(url: str, *, token: str | Bearer | None = None) -> Registry:
 
 
 @asynccontextmanager
-async def catalogue(url: str, *, token: str | Bearer | None = None) -> "AsyncIterator[RegistryClient]":
+async def catalogue(url: str, *, token: str | Bearer | None = None) -> AsyncIterator[RegistryClient]:
     """The registry service at an address as for `connect`; of a Nacos, a catalogue that is registered there.
 
     Raises ConfigurationError, and RegistryUnavailable when a Nacos has no catalogue.
     """
-    from parley_registry.client import RegistryClient
-
     if _is_nacos(url):
         from parley_registry.nacos.address import NacosAddress
         from parley_registry.nacos.registry import NacosRegistry

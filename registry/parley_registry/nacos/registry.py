@@ -13,10 +13,10 @@ from google.protobuf.json_format import MessageToDict
 from parley_core.bearer import Bearer
 from parley_core.errors import ParleyError
 from parley_registry.card import check_card
-from parley_registry.client import RegistryClient
 from parley_registry.criteria import Criteria
 from parley_registry.entry import Agent, Change, Entry, Instance, Key, Page
 from parley_registry.errors import RegistryUnavailable, UnknownAgent, UnknownInstance
+from parley_registry.httpregistry import RegistryClient
 from parley_registry.mcp.library import McpLibrary
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.catalogues import catalogue_service, catalogue_urls
