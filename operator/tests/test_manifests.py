@@ -53,6 +53,15 @@ def test_every_container_is_restricted(told: dict[str, Any]) -> None:
         assert confined["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize(
+    "told", [spec("one"), {"runtime": "sidecar", "image": "theirs:1"}], ids=["native", "sidecar"]
+)
+def test_the_last_words_of_a_container_that_ends_are_kept_for_the_condition(told: dict[str, Any]) -> None:
+    found = pod(told)
+    for container in (*found["containers"], *found.get("initContainers", ())):
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_a_pod_has_time_for_all_that_it_does_at_its_end() -> None:
     found = pod(spec("one", grace="90s"))
     told = env(host(found))

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,11 @@ class Machine:
         with _alone():
             if not self._facts.exists():
                 self._facts.write_text(json.dumps({"place": _free_place().number}))
+            if (_DEVICES / self.place.link).exists():
+                raise EngineError(
+                    f"its addresses ({self.place.link}) have been taken by another node, and its data is bound to them:"
+                    f" wait until that has ended, or remove {self._facts} and the data beside it"
+                )
             _forget_the_dead()
             cgroups.make(self.place.link)
             self._program.start(
@@ -136,7 +142,8 @@ def _alone() -> Iterator[None]:
 
 
 def _free_place() -> Place:
-    for place in map(Place, _PLACES):
+    """Any: who has been stopped keeps a place, and the next one that starts is not to get just that."""
+    for place in map(Place, random.sample(_PLACES, len(_PLACES))):
         if not (_DEVICES / place.link).exists():
             return place
     raise EngineError(f"{len(_PLACES)} nodes run here already")

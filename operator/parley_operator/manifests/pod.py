@@ -27,6 +27,8 @@ _CARD = "/etc/parley"
 _TRUST = "/etc/parley-trust"
 _LIMITS = "/etc/parley-limits"
 _HOME = "/var/lib/parley"
+_LAST_WORDS = "FallbackToLogsOnError"
+"""The end of its log is why a container has ended, and is told in the Agent's conditions."""
 
 
 def trust_name(agent: str) -> str:
@@ -89,6 +91,7 @@ def _host(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) 
         "envFrom": [*platform, *sources],
         "env": [*map(dict, settings.env), *ours, *_env(spec, namespace, url, settings)],
         "resources": resources,
+        "terminationMessagePolicy": _LAST_WORDS,
         "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 120},
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {
@@ -129,6 +132,7 @@ def _server(spec: AgentVersionSpec, settings: Settings) -> Manifest:
         "envFrom": [_env_from(one) for one in template.env_from],
         "env": [_plain_env(one) for one in template.env],
         "resources": template.resources.written(),
+        "terminationMessagePolicy": _LAST_WORDS,
         "startupProbe": {
             "httpGet": {"path": probe.path, "port": "a2a"},
             "timeoutSeconds": 5,

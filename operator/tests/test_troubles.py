@@ -1,0 +1,24 @@
+"""What is said of pods that do not start."""
+
+from parley_operator.versions import _troubles
+
+
+def crashing(last: str) -> dict[str, object]:
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}
+    return {
+        "containerStatuses": [
+            {"name": "agent", "state": {"waiting": waiting}, "lastState": {"terminated": {"message": last}}}
+        ]
+    }
+
+
+def test_why_a_container_ended_is_told_by_the_end_of_what_it_said() -> None:
+    (told,) = _troubles(crashing("starting …\n" * 100 + "parley: canary has no 'Missing'\n"))
+    assert told.startswith("container agent: CrashLoopBackOff (")
+    assert told.endswith("parley: canary has no 'Missing')")
+
+
+def test_a_container_that_said_nothing_has_what_kubernetes_says() -> None:
+    assert list(_troubles(crashing(""))) == [
+        "container agent: CrashLoopBackOff (back-off 40s restarting failed container)"
+    ]
