@@ -91,11 +91,11 @@ class Options(BaseSettings):
     """Seconds between two looks at everything, whatever is heard of meanwhile."""
     lease_name: str = "parley-operator"
     """The Lease by which one of several operators leads."""
-    lease: float = Field(default=12.0, ge=3)
+    lease: float = Field(default=10.0, ge=3)
     """A leader that has not renewed its lease for so long is replaced."""
-    lease_margin: float = Field(default=3.0, ge=0.5)
+    lease_margin: float = Field(default=2.5, ge=0.5)
     """So long before that a leader that cannot renew it stops writing."""
-    lease_retry: float = Field(default=2.0, ge=0.1)
+    lease_retry: float = Field(default=1.5, ge=0.1)
     """Seconds between two renewals."""
 
     @field_validator("namespaces", "pull_secrets", "trusted", mode="before")

@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 class Times:
     """Seconds. From the death of a leader until another leads: at most `duration` + `retry`, and what calls take."""
 
-    duration: float = 12.0
+    duration: float = 10.0
     """A lease not renewed for so long may be taken."""
-    margin: float = 3.0
+    margin: float = 2.5
     """So long before, who leads has stopped writing."""
-    retry: float = 2.0
+    retry: float = 1.5
     """Between two renewals, or two looks at the lease."""
 
 

@@ -20,7 +20,9 @@ from scale import Scale
 from table import Row
 
 from cluster.postgres import Postgres
+from engines.errors import EngineError
 from engines.kubernetes.control_plane import ControlPlane
+from engines.kubernetes.programs import programs
 from engines.ports import free_port
 from parley_operator.kube.access import find_access
 from parley_operator.kube.client import Kube
@@ -54,7 +56,12 @@ class _Run:
 
 
 async def measure(scale: Scale, postgres: Postgres) -> list[Row]:
-    """Both on one API server, without controllers: what becomes of Deployments is not measured."""
+    """Both on one API server, without controllers: what becomes of Deployments is not measured. Without Go, which compiles
+    it, nothing is."""
+    try:
+        programs()
+    except EngineError as error:
+        return [Row(f"{scale.agents:,} Agents from cold", "≤ 2×", f"not measured: {error}")]
     with (
         tempfile.TemporaryDirectory(prefix="parley-bench-") as folder,
         ControlPlane(fake_node=False, service_bits=18) as cluster,
