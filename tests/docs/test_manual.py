@@ -110,6 +110,7 @@ def test_every_guarantee_names_tests_that_exist() -> None:
         "record": defined_in("registry/tests/test_record_contract*.py"),
         "registry": defined_in("registry/tests/test_registry_*.py"),
         "mirror": defined_in("registry/tests/test_nacos_mirror.py"),
+        "empty": defined_in("registry/tests/test_nacos_empty.py"),
         "nacos": defined_in("registry/tests/nacos/test_*.py"),
         "host": defined_in("tests/nacos/test_*.py"),
         "prompts": defined_in("tests/prompts/test_*.py"),
