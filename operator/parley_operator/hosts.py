@@ -52,7 +52,7 @@ class Hosts:
         told = await self._call("GET", service, f"/parley/v1/versions?since={max(1.0, since):.0f}")
         try:
             found = [figures_from(one) for one in told["versions"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise HostUnavailable("what answers there tells no figures as a host does") from error
         return {one.version: one for one in found}
 

@@ -1,7 +1,10 @@
 """Whether a canary does worse than the current version: verdicts as a table, and how often they are wrong."""
 
+import math
 import random
+import time
 from math import comb
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from parley_registry.errors import BadRequest
 from parley_registry.rollouts.analysis import Terms, analyse, check_terms, level_of_look, worse
-from parley_registry.rollouts.figures import VersionFigures
+from parley_registry.rollouts.figures import VersionFigures, figures_from, figures_json
 
 FAILURES = Terms(rules=("failure-rate",))
 SLOWNESS = Terms(rules=("p95",))
@@ -157,3 +160,34 @@ def test_a_version_that_fails_half_its_tasks_is_found_out_with_the_least_sample(
             == "Fail"
         )
     assert found >= 290
+
+
+@pytest.mark.parametrize("bad", [500_000, 500_900, 499_000, 10, 999_990])
+def test_millions_of_tasks_are_compared_as_quickly_as_a_few(bad: int) -> None:
+    started = time.process_time()
+    found = worse(bad, 1_000_000, 500_000, 1_000_000)
+    assert time.process_time() - started < 1.0
+    # So many are as good as normally distributed.
+    share = (bad + 500_000) / 2_000_000
+    score = (bad - 0.5 - 1_000_000 * share) / math.sqrt(1_000_000 * share * (1 - share) / 2)
+    assert found == pytest.approx(math.erfc(score / math.sqrt(2)) / 2, rel=1e-2, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workers": 10**30},
+        {"working": -1},
+        {"ended": {"failed": -5}},
+        {"ended": {"failed": 1e300}},
+        {"ended": ["failed"]},
+        {"duration": {"values": ["nan"]}},
+        {"metrics": {"cost": None}},
+    ],
+    ids=str,
+)
+def test_figures_that_no_host_tells_are_refused(wrong: dict[str, Any]) -> None:
+    told = figures_json(VersionFigures("1.0.0", ended={"completed": 1}, durations=(1.0,)))
+    assert figures_from(told).judged == 1
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        figures_from(told | wrong)

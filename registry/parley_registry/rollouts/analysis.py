@@ -12,7 +12,7 @@ part. Looking again and again would add up; `level_of_look` is what the n-th loo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,14 +100,28 @@ def worse(bad: int, of: int, bad_there: int, of_there: int) -> float:
     """The chance of at least `bad` among `of` when both groups are alike and `bad + bad_there` are bad of all (Fisher's
     exact test, one-sided)."""
     wrong, total = bad + bad_there, of + of_there
-    if bad <= max(0, wrong - of_there):
+    least, most = max(0, wrong - of_there), min(wrong, of)
+    if bad <= least:
         return 1.0
     scale = _choices(total, of)
-    chances = (
-        math.exp(_choices(wrong, k) + _choices(total - wrong, of - k) - scale)
-        for k in range(bad, min(wrong, of) + 1)
-    )
-    return min(1.0, math.fsum(chances))
+
+    def chances(counts: Iterable[int]) -> Iterator[float]:
+        return (math.exp(_choices(wrong, k) + _choices(total - wrong, of - k) - scale) for k in counts)
+
+    likeliest = (of + 1) * (wrong + 1) // (total + 2)
+    if bad > likeliest:
+        return min(1.0, _falling(chances(range(bad, most + 1))))
+    return max(0.0, 1.0 - _falling(chances(range(bad - 1, least - 1, -1))))
+
+
+def _falling(chances: Iterable[float]) -> float:
+    """The sum of chances that get ever smaller, up to where they do not count any more: of millions that is soon."""
+    found = 0.0
+    for one in chances:
+        found += one
+        if one <= found * 1e-17:
+            break
+    return found
 
 
 def _choices(of: int, take: int) -> float:

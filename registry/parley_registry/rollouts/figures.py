@@ -7,6 +7,8 @@ from typing import Any
 
 SAMPLE = 1000
 """Most values of one kind in the figures of a version: the newest."""
+_MOST = 10**9
+"""Tasks that a count may tell of at most."""
 FAILURES = ("failed", "rejected", "error")
 """How a task ends that went wrong; "error" is one that was refused with a protocol error."""
 
@@ -70,17 +72,31 @@ def figures_json(of: VersionFigures) -> dict[str, Any]:
 
 
 def figures_from(told: Mapping[str, Any]) -> VersionFigures:
-    """The figures that `figures_json` made. Raises KeyError, TypeError or ValueError for what it did not make."""
+    """The figures that `figures_json` made. Raises KeyError, TypeError, ValueError or AttributeError for what it did not make:
+    who reads the figures of somebody else's host is kept busy no longer by wrong ones than by right ones."""
     return VersionFigures(
         str(told["version"]),
-        int(told["workers"]),
-        int(told["working"]),
-        int(told["interrupted"]),
-        int(told["contexts"]),
-        {str(state): int(count) for state, count in told["ended"].items()},
-        tuple(map(float, told["duration"]["values"])),
-        {str(name): tuple(map(float, one["values"])) for name, one in told["metrics"].items()},
+        _count(told["workers"]),
+        _count(told["working"]),
+        _count(told["interrupted"]),
+        _count(told["contexts"]),
+        {str(state): _count(count) for state, count in told["ended"].items()},
+        _values(told["duration"]),
+        {str(name): _values(one) for name, one in told["metrics"].items()},
     )
+
+
+def _count(told: Any) -> int:
+    if not isinstance(told, int) or not 0 <= told <= _MOST:
+        raise ValueError(f"{told!r:.40} is no number of tasks")
+    return told
+
+
+def _values(told: Mapping[str, Any]) -> tuple[float, ...]:
+    found = tuple(map(float, told["values"][:SAMPLE]))
+    if not all(map(math.isfinite, found)):
+        raise ValueError("a value is not a finite number")
+    return found
 
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:
