@@ -8,7 +8,7 @@ from parley_operator.caches import OWNS_REPLICAS, Caches
 from parley_operator.decision import Event, Plan
 from parley_operator.degraded import Problem, with_problem
 from parley_operator.kube.client import Kube
-from parley_operator.kube.errors import FieldConflict, Forbidden, Invalid, NotFound, Stale
+from parley_operator.kube.errors import ApiError, ApiFailed, Invalid, NotFound, Stale
 from parley_operator.kube.events import Events, Told
 from parley_operator.kube.informer import Key
 from parley_operator.kube.kinds import AGENT, DEPLOYMENT, TEAM, VERSION, Kind, kind_named, kind_of
@@ -94,7 +94,10 @@ class Applier:
     async def _try(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Problem | None]:
         try:
             return await self.apply(wanted), None
-        except (FieldConflict, Invalid, Forbidden, NotFound) as error:
+        except Stale as error:
+            raise Again from error
+        except (ApiError, ApiFailed) as error:
+            # Some of what it cannot read the API server calls a failure of its own.
             return None, Problem.of(error, wanted)
 
     async def apply(self, wanted: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from parley_operator.kube.errors import FieldConflict, Forbidden, Invalid, KubeError
+from parley_operator.kube.errors import ApiFailed, FieldConflict, Forbidden, Invalid, KubeError
 from parley_operator.resources.conditions import clock
 
 _LONGEST = 1000
@@ -35,6 +35,8 @@ class Problem:
                 return cls(
                     "Refused" if error.reason == "Invalid" else error.reason, f"{what}: {error}"[:_LONGEST]
                 )
+            case ApiFailed():
+                return cls("ApiFailed", f"{what}: {error}"[:_LONGEST])
         return cls("NotWritten", f"{what}: {error}"[:_LONGEST])
 
 

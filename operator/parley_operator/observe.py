@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from parley_core.errors import ParleyError
-from parley_operator import asking
+from parley_operator import asking, removal
 from parley_operator.caches import Caches
 from parley_operator.checks import Checks
 from parley_operator.hosts import Hosts, HostUnavailable
@@ -14,7 +14,7 @@ from parley_operator.identity import references
 from parley_operator.kube.informer import Key
 from parley_operator.observed import Check, Observed, Ref, Remote, Settings
 from parley_operator.references import References
-from parley_operator.resources.agent import AgentSpec, AgentStatus
+from parley_operator.resources.agent import AgentSpec, status_of
 from parley_operator.tables import Kept, Name, Tables
 from parley_registry.client import VersionFigures, shifting
 
@@ -47,17 +47,23 @@ class Observer:
             if self._tables:
                 self._tables.drop(self._name(key, None))
             return None
-        spec, settings = AgentSpec.read(agent["spec"]), self._settings()
-        needed = references(spec, settings)
-        secrets, configmaps = await self._references.read(key, needed.secrets, needed.configmaps)
+        deleting = "deletionTimestamp" in agent["metadata"]
+        spec = removal.spec_of(agent) if deleting else AgentSpec.read(agent["spec"])
+        settings = self._settings()
+        secrets: Mapping[str, str] = {}
+        configmaps: Mapping[str, Mapping[str, str]] = {}
+        if deleting:  # nothing is made any more, and what cannot be read keeps nobody from going
+            self._references.forget(key)
+        else:
+            needed = references(spec, settings)
+            secrets, configmaps = await self._references.read(key, needed.secrets, needed.configmaps)
         children = self._caches.children(key)
         versions = self._caches.versions_of(key)
         kept, registry_error = await self._registry(self._name(key, spec))
         table = kept.table if kept else None
-        deleting = "deletionTimestamp" in agent["metadata"]
         figures, figures_error = None, ""
         if asking.figures(spec, len(versions), table, deleting=deleting):
-            window = asking.window(AgentStatus.read(agent.get("status") or {}), time.time())
+            window = asking.window(status_of(agent), time.time())
             figures, figures_error = await self._figures(key, window, children)
         checks: Mapping[str, Check] = {}
         if table is not None and (questions := asking.questions(spec, table)):

@@ -14,9 +14,8 @@ from parley_operator import draining, making, remote, removal, scaling, telling
 from parley_operator.decision import Event, Plan, Scale
 from parley_operator.draining import wind_down
 from parley_operator.identity import Unidentified, identify, version_name
-from parley_operator.manifests.meta import selector
-from parley_operator.observed import Object, Observed, Ref
-from parley_operator.resources.agent import AgentSpec, AgentStatus, RolloutState
+from parley_operator.observed import Observed, Ref
+from parley_operator.resources.agent import AgentSpec, AgentStatus, RolloutState, status_of
 from parley_operator.resources.base import seconds
 from parley_operator.resources.conditions import clock, unclock
 from parley_operator.resources.version import AgentVersionStatus
@@ -35,14 +34,14 @@ _WAKING = 15.0
 def plan(observed: Observed) -> Plan:
     """What is to be done now."""
     agent = observed.agent
-    before = _status(agent)
+    before = status_of(agent)
+    if "deletionTimestamp" in agent["metadata"]:
+        return removal.plan(observed, removal.spec_of(agent), before)
     try:
         spec = AgentSpec.read(agent["spec"])
     except ValidationError as error:
         faults = "; ".join(f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         return Plan(status=telling.refused(agent, before, ("SpecInvalid", faults), observed.now))
-    if "deletionTimestamp" in agent["metadata"]:
-        return removal.plan(observed, spec, before)
     if spec.runtime == "remote":
         return remote.plan(observed, spec, before)
     return _Planning(observed, spec, before).plan()
@@ -280,7 +279,7 @@ class _Planning:
         for one in self._versions:
             said = ""
             if one.replicas and not one.complete:
-                said = trouble(self._at.pods, selector(one.spec.agent, one.spec.hash))
+                said = trouble(one, self._at.pods)
             told[one.name] = told[one.name].model_copy(update={"message": said})
         return told
 
@@ -292,7 +291,7 @@ class _Planning:
             found.append(("RegistryUnreachable", said))
         target = self._by_version.get(state.version)
         if state.phase in ("Waiting", "Stepping") and target and not target.complete:
-            said = trouble(at.pods, selector(target.spec.agent, target.spec.hash))
+            said = trouble(target, at.pods)
             late = self._now - unclock(state.started) >= seconds(self._spec.rollout.progress_deadline)
             if late and state.phase == "Waiting":
                 waits = (
@@ -333,10 +332,3 @@ class _Planning:
 def _only_says(before: RolloutState, after: RolloutState) -> bool:
     """Whether nothing is new but the words, which may change with every task."""
     return bool(before.checked) and before == after.model_copy(update={"message": before.message})
-
-
-def _status(agent: Object) -> AgentStatus:
-    try:
-        return AgentStatus.read(agent.get("status") or {})
-    except ValidationError:
-        return AgentStatus()

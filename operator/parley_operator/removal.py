@@ -1,11 +1,14 @@
 """An Agent that is deleted: its tasks may go on for a while, then its pods end, and its cards are withdrawn. Pure."""
 
+from contextlib import suppress
 from typing import Any
+
+from pydantic import ValidationError
 
 from parley_operator.decision import Event, Plan, Scale
 from parley_operator.manifests.meta import FINALIZER
 from parley_operator.manifests.pod import DRAIN_DELAY, MARGIN, PRE_STOP
-from parley_operator.observed import Observed
+from parley_operator.observed import Object, Observed
 from parley_operator.resources.agent import AgentSpec, AgentStatus
 from parley_operator.resources.base import seconds
 from parley_operator.resources.conditions import unclock
@@ -14,6 +17,19 @@ from parley_operator.versions import versions_of
 
 _WITHDRAWING = 60.0
 """Seconds for which an agent whose pods have ended waits for the registry, to withdraw its cards there."""
+
+
+_READ = ("runtime", "remote", "deletionDeadline")
+
+
+def spec_of(agent: Object) -> AgentSpec:
+    """The spec of an Agent that is deleted; of one that cannot be read, as after a change of the CRD, what counts at the end:
+    nobody is to wait for ever for it to go."""
+    told = agent["spec"]
+    for kept in (told, {field: told[field] for field in _READ if field in told}):
+        with suppress(ValidationError):
+            return AgentSpec.read(kept)
+    return AgentSpec()
 
 
 def plan(observed: Observed, spec: AgentSpec, before: AgentStatus) -> Plan:

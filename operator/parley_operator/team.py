@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from parley_operator.decision import Plan
 from parley_operator.manifests.meta import AGENT, FINALIZER, MANAGER, Manifest, owner
 from parley_operator.observed import Object, Ref
-from parley_operator.resources.agent import AgentStatus
+from parley_operator.resources.agent import status_of
 from parley_operator.resources.base import API_VERSION, GROUP
 from parley_operator.resources.team import ROLES, AgentTeamSpec, AgentTeamStatus, Member, TeamMember
 from parley_operator.telling import Found, conditions
@@ -120,7 +120,7 @@ def _told(observed: ObservedTeam, before: AgentTeamStatus, generation: int) -> A
     url = ""
     for role in ROLES:
         agent = observed.agents.get(f"{name}-{role}", {})
-        status = _agent_status(agent)
+        status = status_of(agent)
         holds = {one.type: one for one in status.conditions}
         current = status.observed_generation == (agent.get("metadata") or {}).get("generation")
         ready += "Ready" in holds and holds["Ready"].status == "True"
@@ -175,10 +175,3 @@ def _status(team: Object) -> AgentTeamStatus:
         return AgentTeamStatus.read(team.get("status") or {})
     except ValidationError:
         return AgentTeamStatus()
-
-
-def _agent_status(agent: Object) -> AgentStatus:
-    try:
-        return AgentStatus.read(agent.get("status") or {})
-    except ValidationError:
-        return AgentStatus()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from parley_operator.identity import version_name
+from parley_operator.manifests.meta import selector
 from parley_operator.observed import Object, Ref
 from parley_operator.resources.version import AgentVersion, AgentVersionSpec, AgentVersionStatus
 
@@ -50,7 +52,8 @@ class Version:
 
 
 def versions_of(objects: Iterable[Object], children: Mapping[Ref, Object]) -> tuple[Version, ...]:
-    """The AgentVersions, newest first. One that cannot be read, which the API server should have refused, is left out."""
+    """The AgentVersions, newest first. One that cannot be read, which the API server should have refused, is left out, and so
+    is one that is not called as what it is of."""
     found = []
     for one in sorted(objects, key=_age, reverse=True):
         meta = one["metadata"]
@@ -58,6 +61,8 @@ def versions_of(objects: Iterable[Object], children: Mapping[Ref, Object]) -> tu
             read = AgentVersion.read({"spec": one["spec"], "status": one.get("status") or {}})
         except ValidationError:
             continue
+        if meta["name"] != version_name(read.spec.agent, read.spec.hash):
+            continue  # somebody's copy: what was made of it would be another's
         found.append(
             Version(
                 meta["name"],
@@ -71,14 +76,22 @@ def versions_of(objects: Iterable[Object], children: Mapping[Ref, Object]) -> tu
     return tuple(found)
 
 
-def trouble(pods: Iterable[Object], labels: Mapping[str, str]) -> str:
-    """What keeps pods with such labels from starting, in words; "" when nothing is known."""
-    said: dict[str, None] = {}
+def trouble(version: Version, pods: Iterable[Object]) -> str:
+    """What keeps pods of the version from being made or from starting, in words; "" when nothing is known."""
+    labels = selector(version.spec.agent, version.spec.hash)
+    said = dict.fromkeys(_denied((version.deployment or {}).get("status") or {}))
     for pod in pods:
         found = pod["metadata"].get("labels") or {}
         if labels.items() <= found.items():
             said |= dict.fromkeys(_troubles(pod.get("status") or {}))
     return "; ".join(list(said)[:3])[:1000]
+
+
+def _denied(status: Object) -> Iterable[str]:
+    """Why no pods are made at all, as by a quota or by who admits pods."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            yield f"{condition.get('reason', 'ReplicaFailure')}: {str(condition.get('message', ''))[:300]}"
 
 
 def _troubles(status: Object) -> Iterable[str]:
@@ -90,11 +103,16 @@ def _troubles(status: Object) -> Iterable[str]:
             state = container.get("state") or {}
             waiting = state.get("waiting") or {}
             reason = waiting.get("reason", "")
+            last = ((container.get("lastState") or {}).get("terminated") or {}).get("message", "")
+            again = container.get("restartCount", 0)
+            if state.get("running") and not container.get("started") and again:
+                yield f"container {container.get('name')}: started {again + 1} times and not come up" + (
+                    f" ({last.strip()[-300:]})" if last else ""
+                )
             if reason and reason not in ("ContainerCreating", "PodInitializing"):
-                last = ((container.get("lastState") or {}).get("terminated") or {}).get("message", "")
                 text = last or waiting.get("message", "")
                 yield f"container {container.get('name')}: {reason}" + (
-                    f" ({text.strip()[:300]})" if text else ""
+                    f" ({text.strip()[-300:]})" if text else ""
                 )
 
 

@@ -25,6 +25,7 @@ _RATE = 20.0
 _AGAIN = 10.0
 """Seconds in which the same event is told once."""
 _NOTE = 1024
+"""Bytes of what is told at most: the API server refuses more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Events:
                 "action": event.reason[:128],
                 "reason": event.reason[:128],
                 "type": event.type,
-                "note": event.note[:_NOTE],
+                "note": event.note.encode()[:_NOTE].decode(errors="ignore"),
                 "regarding": {
                     "apiVersion": about["apiVersion"],
                     "kind": about["kind"],

@@ -1,8 +1,9 @@
 """Agent: what runs, how much of it, and how a new version comes in."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from parley_operator.resources.base import Duration, Model, Name, Text, Url, rules
 from parley_operator.resources.card import Card
@@ -229,3 +230,11 @@ class Agent(Model):
     """What is wanted."""
     status: AgentStatus = AgentStatus()
     """How it is."""
+
+
+def status_of(agent: Mapping[str, Any]) -> AgentStatus:
+    """How an Agent was the last time; a status that cannot be read, as one of another release, says nothing."""
+    try:
+        return AgentStatus.read(agent.get("status") or {})
+    except ValidationError:
+        return AgentStatus()
