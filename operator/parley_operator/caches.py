@@ -103,6 +103,20 @@ class Caches:
         """The Agents that a team has made."""
         return tuple(self.agents.find(team.namespace, _team_mark(team.name)))
 
+    def elder(self, agent: Mapping[str, Any]) -> Key | None:
+        """An Agent of that name in another namespace that was there before: where all namespaces publish in one, it has
+        the name. None when there is none."""
+        meta = agent["metadata"]
+        found = [
+            (str(one["metadata"].get("creationTimestamp")), key)
+            for key in self.agents
+            if key.name == meta["name"] and key.namespace != meta["namespace"]
+            if (one := self.agents.get(key)) and one["spec"].get("runtime") != "remote"
+        ]
+        first = min(found, default=None)
+        before = first and first < (str(meta.get("creationTimestamp")), Key(meta["namespace"], meta["name"]))
+        return first[1] if first and before else None
+
     def scaled_by_others(self, namespace: str, deployments: Iterable[str]) -> frozenset[str]:
         """Those Deployments that an autoscaler is set to which the operator has not made."""
         return frozenset(

@@ -61,6 +61,8 @@ class Observer:
         versions = self._caches.versions_of(key)
         kept, registry_error = await self._registry(self._name(key, spec))
         table = kept.table if kept else None
+        shared = settings.registry_namespace and spec.runtime != "remote"
+        elder = self._caches.elder(agent) if shared else None
         figures, figures_error = None, ""
         if asking.figures(spec, len(versions), table, deleting=deleting):
             window = asking.window(status_of(agent), time.time())
@@ -83,6 +85,7 @@ class Observer:
             registry_error=registry_error,
             published=frozenset(one.version for one in kept.entries) if kept else frozenset(),
             latest=kept.latest if kept else "",
+            elder="/".join(elder) if elder else "",
             figures=figures,
             figures_error=figures_error,
             remote=_remote(kept) if spec.runtime == "remote" else None,

@@ -102,6 +102,8 @@ class Observed:
     """The agent's versions in the registry (of those that it shares the name with, too)."""
     latest: str = ""
     """Which of them is the latest there."""
+    elder: str = ""
+    """Another Agent that has the name in the registry already, as namespace/name: where all namespaces publish in one."""
     figures: Mapping[str, VersionFigures] | None = None
     """How the versions do, by version; None: no pod could be asked. Only needed when `asking.figures` says so."""
     figures_error: str = ""

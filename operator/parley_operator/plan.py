@@ -27,6 +27,8 @@ __all__ = ["Event", "Plan", "Scale", "plan"]
 
 _SOON = 5.0
 """Seconds between two looks while tasks are followed."""
+_TAKEN = 30.0
+"""Seconds between two looks whether a name has become free."""
 _WAKING = 15.0
 """Seconds between two looks for tasks of versions that have drained."""
 
@@ -44,6 +46,11 @@ def plan(observed: Observed) -> Plan:
         return Plan(status=telling.refused(agent, before, ("SpecInvalid", faults), observed.now))
     if spec.runtime == "remote":
         return remote.plan(observed, spec, before)
+    if observed.elder:
+        taken = f"the Agent {observed.elder} has this name in the registry, where all namespaces publish in one"
+        fault = ("NameTaken", f"{taken}; make it anew under another name")
+        status = telling.refused(agent, before, fault, observed.now)
+        return Plan(status=status if status != before.written() else None, again=_TAKEN)
     return _Planning(observed, spec, before).plan()
 
 

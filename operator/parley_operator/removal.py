@@ -66,7 +66,7 @@ def plan(observed: Observed, spec: AgentSpec, before: AgentStatus) -> Plan:
     return Plan(
         events=(event,),
         scale=scale,
-        withdraw=bool(observed.published) and not theirs,
+        withdraw=bool(observed.published) and not theirs and not observed.elder,
         finalize=True,
     )
 

@@ -1,11 +1,17 @@
 """What should not be, and is: statuses and specs of another release, pods that a quota denies, objects that somebody copied."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from simulated import NAME, World, spec
 
+from parley_operator.caches import Caches
+from parley_operator.decision import Plan
+from parley_operator.kube.access import Access
+from parley_operator.kube.client import Kube
+from parley_operator.kube.wire import Wire
 from parley_operator.manifests.meta import FINALIZER
 from parley_operator.observed import Ref
 from parley_operator.plan import plan
@@ -78,3 +84,38 @@ def test_a_copy_of_an_agent_version_under_another_name_counts_for_nothing() -> N
     after = plan(world.observe())
     assert after == before
     assert Ref("Deployment", name) in world.children
+
+
+def test_of_two_agents_with_one_name_in_the_registry_the_elder_has_it() -> None:
+    world = served()
+    seen = replace(world.observe(), elder="team-b/coder")
+    world.carry_out(plan(seen))
+    assert world.condition("Accepted") == ("False", "NameTaken")
+    assert "team-b/coder" in world.status.conditions[0].message
+    made = plan(replace(world.observe(), elder="team-b/coder"))
+    assert made == Plan(again=made.again), "it is told once, and nothing is touched"
+    # When it goes, the cards of the other stay.
+    world.agent["metadata"]["finalizers"] = [FINALIZER]
+    world.delete()
+    while not world.gone:
+        made = plan(replace(world.observe(), elder="team-b/coder"))
+        assert not made.withdraw
+        world.carry_out(made)
+        world.tick(5)
+
+
+async def test_the_elder_is_the_one_that_was_there_first_and_runs_here() -> None:
+    async with Wire(Access("http://127.0.0.1:1", None, None, "")) as wire:
+        caches = Caches(Kube(wire), (), lambda _: None)
+        here, elsewhere, later = (_agent(*one) for one in (("b", "02"), ("a", "03"), ("c", "02")))
+        for one in (here, elsewhere, later, _agent("r", "01", runtime="remote"), _agent("d", "01", "other")):
+            caches.agents.wrote(one)
+        assert caches.elder(here) is None
+        assert caches.elder(elsewhere) == ("b", "coder")
+        assert caches.elder(later) == ("b", "coder"), "of one second, the first by name"
+
+
+def _agent(namespace: str, minute: str, name: str = "coder", runtime: str = "native") -> dict[str, Any]:
+    meta = {"namespace": namespace, "name": name, "resourceVersion": "1"}
+    created = {"creationTimestamp": f"2027-01-01T00:{minute}:00Z"}
+    return {"metadata": meta | created, "spec": {"runtime": runtime}}
