@@ -22,3 +22,12 @@ def test_a_container_that_said_nothing_has_what_kubernetes_says() -> None:
     assert list(_troubles(crashing(""))) == [
         "container agent: CrashLoopBackOff (back-off 40s restarting failed container)"
     ]
+
+
+def test_a_container_that_runs_but_was_ended_before_it_came_up_is_told_of() -> None:
+    running = {"name": "server", "state": {"running": {"startedAt": "now"}}, "started": False}
+    assert list(_troubles({"initContainerStatuses": [{**running, "restartCount": 2}]})) == [
+        "container server: started 3 times and not come up"
+    ]
+    assert not list(_troubles({"initContainerStatuses": [{**running, "restartCount": 0}]}))
+    assert not list(_troubles({"initContainerStatuses": [{**running, "restartCount": 2, "started": True}]}))

@@ -35,6 +35,13 @@ def test_an_aborted_canary_drains() -> None:
     assert told(shifting.abort(table)) == told(shifting.undo(table)) == expected
 
 
+def test_what_is_gone_back_to_is_not_the_canary_that_was_aborted() -> None:
+    table = shifting.promote(shifting.shift(shifting.begin(NONE, "1.0.0"), "1.1.0", 25))
+    table = shifting.abort(shifting.shift(table, "1.2.0", 25))
+    assert told(table) == [("1.1.0", "Current", 100), ("1.0.0", "Draining", 0), ("1.2.0", "Draining", 0)]
+    assert shifting.undo(table).current == "1.0.0"
+
+
 def test_an_aborted_canary_is_inactive_when_what_runs_there_is_to_move() -> None:
     table = shifting.shift(shifting.begin(NONE, "1.0.0"), "1.1.0", 25)
     moved = shifting.abort(table, move=True)

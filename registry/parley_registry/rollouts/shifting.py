@@ -1,6 +1,7 @@
 """Moving new contexts from one version to another: a rollout table in, the next one out. Pure.
 
-The table stands in this order: the current version, the canary, then the others, those that were retired last first.
+The table stands in this order: the current version, the canary, then the others, those that were retired last first, but canaries
+that were aborted after those that have been current: what is gone back to is not what has failed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -47,10 +48,9 @@ def abort(table: Rollout, *, move: bool = False) -> Rollout:
     if not gone:
         raise BadRequest(f"{table.name} has no canary; there is nothing to abort")
     current = _current(table)
-    rest = _rest(table, {current})
-    if move:
-        rest = [replace(one, state="Inactive") if one.version == gone else one for one in rest]
-    return resume(_with(table, [RolloutVersion(current, "Current", 100.0), *rest]))
+    failed = RolloutVersion(gone, "Inactive" if move else "Draining")
+    rest = _rest(table, {current, gone})
+    return resume(_with(table, [RolloutVersion(current, "Current", 100.0), *rest, failed]))
 
 
 def pause(table: Rollout) -> Rollout:
