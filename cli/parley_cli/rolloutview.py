@@ -30,7 +30,7 @@ def put_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found:
 
 
 def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found: "Analysis") -> None:
-    """A table of versions, and the verdict on the canary below it."""
+    """A table of versions, and the verdict on the canary below it. Without `figures` nobody knows how they do."""
     from rich.table import Table
     from rich.text import Text
 
@@ -63,9 +63,7 @@ def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found
             version,
             at.state if at else "not in the table",
             f"{at.weight:g} %" if at and at.weight else "",
-            str(did.workers),
-            str(did.open),
-            str(did.judged),
+            *((str(did.workers), str(did.open), str(did.judged)) if figures else ("", "", "")),
             f"{did.failed} ({did.failed / did.judged:.0%})" if did.judged else "",
             *("" if seconds is None else duration(seconds) for seconds in spread),
             metrics,

@@ -67,7 +67,7 @@ class Template(Model):
     args: Annotated[tuple[Text, ...], Field(max_length=64)] = ()
     """Arguments of the command; for `native` further options of `parley host`."""
     port: Annotated[int | None, Field(ge=1, le=65535)] = None
-    """Port that the A2A server of a `sidecar` listens on; by default 8000."""
+    """Port that the A2A server of a `sidecar` listens on, at all addresses of its pod (0.0.0.0); by default 8000."""
     probe: Probe | None = None
     """How it is seen that the A2A server of a `sidecar` has started."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=200)] = ()
