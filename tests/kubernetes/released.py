@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import sys
 import threading
 import zipfile
 from collections.abc import Mapping
@@ -50,7 +51,8 @@ def shell(cluster: RealCluster, folder: Path, told: Mapping[str, object]) -> dic
         f'exec {shlex.quote(str(real))} "$@"\n'
     )
     wrapper.chmod(0o755)
-    return {"KUBECONFIG": str(kubeconfig), "PATH": f"{wrapper.parent}{os.pathsep}{programs}"}
+    path = [str(wrapper.parent), str(Path(sys.executable).parent), programs]
+    return {"KUBECONFIG": str(kubeconfig), "PATH": os.pathsep.join(path)}
 
 
 class PackageIndex:
