@@ -295,6 +295,21 @@ def test_an_install_with_pods_that_pretend_becomes_available(
     kubectl.helm("uninstall", "parley", "-n", restricted)
 
 
+def test_the_operator_reaches_what_the_analysis_of_a_canary_asks_where_the_values_say(
+    kubectl: Kubectl,
+) -> None:
+    prometheus = {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        "ports": [{"port": 9090, "protocol": "TCP"}],
+    }
+
+    def reached(values: dict[str, object]) -> list[Object]:
+        policy = only(template(kubectl, values=values), "NetworkPolicy", "parley-operator")
+        return list(policy["spec"]["egress"])
+
+    assert reached({"networkPolicy.analysis": [prometheus]}) == [*reached({}), prometheus]
+
+
 def test_the_chart_brings_the_settings_of_rocketmq_that_the_engines_have() -> None:
     for name in ("broker.conf", "proxy.json"):
         assert (CHART / "files" / name).read_text() == (PROJECT / "deploy" / "rocketmq" / name).read_text()
