@@ -47,7 +47,9 @@ def plan(observed: Observed) -> Plan:
     if spec.runtime == "remote":
         return remote.plan(observed, spec, before)
     if observed.elder:
-        taken = f"the Agent {observed.elder} has this name in the registry, where all namespaces publish in one"
+        taken = (
+            f"the Agent {observed.elder} has this name in the registry, where all namespaces publish in one"
+        )
         fault = ("NameTaken", f"{taken}; make it anew under another name")
         status = telling.refused(agent, before, fault, observed.now)
         return Plan(status=status if status != before.written() else None, again=_TAKEN)

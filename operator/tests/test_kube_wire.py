@@ -12,6 +12,7 @@ from aiohttp import web
 from parley_operator.kube.access import Access
 from parley_operator.kube.client import Kube
 from parley_operator.kube.errors import ApiUnavailable, Claim, FieldConflict, Gone, NotFound, NotLeading
+from parley_operator.kube.events import Events, Told
 from parley_operator.kube.kinds import AGENT
 from parley_operator.kube.wire import Wire
 
@@ -149,3 +150,31 @@ async def test_a_watch_takes_lines_of_any_length_and_tells_of_a_version_that_is_
         assert (what, len(obj["metadata"]["name"])) == ("ADDED", 500_000)
         with pytest.raises(Gone):
             await anext(events)
+
+
+async def test_what_answers_in_the_servers_place_is_no_answer() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text="<html>\nWelcome to the proxy</html>", content_type="text/html")
+
+    async with fake_api(handler) as wire:
+        with pytest.raises(ApiUnavailable, match="JSON"):
+            await Kube(wire).get(AGENT, "n", "a")
+        with pytest.raises(ApiUnavailable):
+            _ = [one async for one in Kube(wire).watch(AGENT, "n", "1")]
+
+
+async def test_an_event_is_told_in_as_many_bytes_as_the_server_takes() -> None:
+    notes: asyncio.Queue[str] = asyncio.Queue()
+
+    async def handler(request: web.Request) -> web.Response:
+        notes.put_nowait((await request.json())["note"])
+        return web.json_response(OBJECT, status=201)
+
+    async with fake_api(handler) as wire:
+        events = Events(Kube(wire), "me")
+        events.tell(Told(OBJECT, "Warning", "AnalysisFailed", "ä" * 2000))
+        running = asyncio.create_task(events.run())
+        told = await asyncio.wait_for(notes.get(), 5)
+        running.cancel()
+        await asyncio.wait([running])
+    assert told == "ä" * 512

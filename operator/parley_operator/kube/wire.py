@@ -87,7 +87,12 @@ class Wire:
                 raise ApiUnavailable(f"the API server does not answer ({_said(error)})") from error
             API_CALLS.labels(method, str(response.status)).inc()
             if response.status < 300:
-                return orjson.loads(text)
+                try:
+                    return orjson.loads(text)
+                except orjson.JSONDecodeError as error:  # something in between that answers in its place
+                    raise ApiUnavailable(
+                        "what answers in the API server's place does not speak JSON"
+                    ) from error
             pause = _pause(response)
             if pause is None or time.monotonic() + pause > deadline:
                 raise _answered(response.status, text)
