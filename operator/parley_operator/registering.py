@@ -38,8 +38,13 @@ class Registering:
         refused = None
         if plan.register:
             try:
-                await self._tables.register(of.namespace, plan.register)
+                name = await self._tables.register(of.namespace, plan.register)
                 WRITES.labels("Card", "registered").inc()
+                if name != of.name:
+                    said = (
+                        f"the card at {plan.register} is of an agent called {name}; give the Agent that name"
+                    )
+                    refused = Problem("NameDiffers", said)
             except RegistryError as error:
                 refused = _problem("CardRefused", error)
             self._tables.forget(of)
