@@ -71,7 +71,7 @@ class Anonymous:
 
 
 class JwksAuthenticator:
-    """Verifies bearer tokens (JWT) of one issuer for one audience; the owner is `issuer|subject`.
+    """Verifies bearer tokens (JWT) of one issuer; the owner is `issuer|subject`. `audience` is who they must be for: one of several, with commas.
 
     `jwks` is the URL or file of the issuer's keys (see `KeySet` for how they are kept fresh). `leeway` is how
     many seconds clocks may differ. A token found good is remembered until it expires, at most `remember` seconds
@@ -98,7 +98,7 @@ class JwksAuthenticator:
                 f"tokens signed by {', '.join(refused)} are not accepted; choose from {', '.join(ALGORITHMS)}"
             )
         self._issuer = issuer
-        self._audience = audience
+        self._audiences = [one.strip() for one in audience.split(",") if one.strip()]
         self._leeway = leeway
         self._algorithms = tuple(algorithms)
         self._remember = remember
@@ -145,7 +145,7 @@ class JwksAuthenticator:
                 token,
                 key,
                 algorithms=[algorithm],
-                audience=self._audience,
+                audience=self._audiences,
                 issuer=self._issuer,
                 leeway=self._leeway,
                 options={"require": ["exp", "iss", "sub", "aud"]},

@@ -184,6 +184,15 @@ BAD = {
 }
 
 
+async def test_a_token_may_be_for_any_of_several_audiences_and_for_no_other(keys: Path) -> None:
+    verifier = JwksAuthenticator(ISSUER, "parley, parley-agents", str(keys))
+    for audience in ("parley", "parley-agents", ["other", "parley"]):
+        assert (await verifier.authenticate(bearer(token(aud=audience)))).owner == f"{ISSUER}|alice"
+    for audience in ("parley-", "parley, parley-agents"):
+        with pytest.raises(Unauthenticated, match="another audience"):
+            await verifier.authenticate(bearer(token(aud=audience)))
+
+
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
 async def test_a_bad_token_is_refused_with_a_challenge_and_without_being_told(
     keys: Path, text: str, caplog: pytest.LogCaptureFixture

@@ -20,7 +20,7 @@ class HostUnavailable(Unavailable):
 
 
 class Hosts:
-    """Calls to hosts with the operator's own token. Use as an async context manager.
+    """Calls to hosts with a token of the operator's that is good for hosts alone. Use as an async context manager.
 
     `address` is where a Service of the cluster is reached, `{ip}`, `{name}`, `{namespace}` and `{port}` being the
     Service's.

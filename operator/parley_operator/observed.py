@@ -36,6 +36,9 @@ class Settings:
     """Secret whose keys (PARLEY_STORE …) become the environment of every agent's pods."""
     auth_issuer: str = ""
     auth_audience: str = "parley"
+    agent_audience: str = "parley-agents"
+    """Audience of the tokens that are shown to agents: they accept it, the registry does not, so that an agent cannot
+    go there as who called it."""
     auth_jwks: str = ""
     trusted: tuple[str, ...] = ()
     """Callers (owners) that may choose priorities."""

@@ -52,7 +52,9 @@ class Operator:
             times = Times(options.lease, options.lease_margin, options.lease_retry)
             leadership = Leadership(reading, where, options.lease_name, identity, times)
             writing = Kube(wire, left=leadership.left)
-            hosts = await stack.enter_async_context(Hosts(options.host_address, token=token))
+            hosts = await stack.enter_async_context(
+                Hosts(options.host_address, token=bearer(file=options.agent_token_file))
+            )
             checks = await stack.enter_async_context(Checks())
 
             loop = Loop(workers=options.workers, resync=options.resync)

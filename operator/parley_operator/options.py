@@ -48,7 +48,9 @@ class Options(BaseSettings):
     registry_namespace: str = ""
     """Namespace in the registry for all agents; empty: for each that of its Kubernetes namespace."""
     token_file: Path | None = None
-    """File with the token that is shown to the registry and to agents, read anew for each call."""
+    """File with the token that is shown to the registry, read anew for each call."""
+    agent_token_file: Path | None = None
+    """File with the token that is shown to agents: one that the registry does not take, since an agent could use it there."""
     token_keys: str = ""
     """Name of a ConfigMap, in the operator's namespace, to be written with the keys that verify the tokens of service accounts; empty: none."""
     host_address: str = "http://{ip}:{port}"
@@ -67,7 +69,9 @@ class Options(BaseSettings):
     auth_issuer: str = ""
     """Issuer of the tokens that agents accept; empty: with `token_keys` the cluster's, else none."""
     auth_audience: str = "parley"
-    """Audience of the tokens that agents accept."""
+    """Audience of the tokens that agents and registry accept."""
+    agent_audience: str = "parley-agents"
+    """Audience of the tokens that agents are shown by each other and by the operator: the registry does not accept it."""
     auth_jwks: str = ""
     """URL or file (in the agents' pods) of the keys that verify them."""
     trusted: _Names = ()
@@ -130,6 +134,7 @@ class Options(BaseSettings):
             platform_secret=self.platform_secret,
             auth_issuer=self.auth_issuer or issuer,
             auth_audience=self.auth_audience,
+            agent_audience=self.agent_audience,
             auth_jwks=self.auth_jwks,
             trusted=self.trusted,
             domain=self.domain,

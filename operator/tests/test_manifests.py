@@ -94,12 +94,15 @@ def test_a_card_gets_what_the_protocol_needs_of_it() -> None:
     assert "supportedInterfaces" not in card
 
 
-def test_the_token_in_a_pod_is_for_parley_alone() -> None:
+def test_the_token_that_agents_are_shown_is_one_that_the_registry_does_not_take() -> None:
     found = pod()
     (token,) = [one for one in found["volumes"] if one["name"] == "token"]
-    (source,) = token["projected"]["sources"]
-    assert source["serviceAccountToken"]["audience"] == "parley"
-    assert env(host(found))["PARLEY_REGISTRY_TOKEN_FILE"].endswith("/token")
+    sources = [one["serviceAccountToken"] for one in token["projected"]["sources"]]
+    told = env(host(found))
+    audiences = {one["path"]: one["audience"] for one in sources}
+    assert audiences[told["PARLEY_REGISTRY_TOKEN_FILE"].rpartition("/")[2]] == "parley"
+    assert audiences[told["PARLEY_AGENT_TOKEN_FILE"].rpartition("/")[2]] == "parley-agents"
+    assert told["PARLEY_AUTH_AUDIENCE"] == "parley,parley-agents"
 
 
 def test_secrets_come_by_reference() -> None:

@@ -139,7 +139,7 @@ class HostSettings(BaseSettings):
     auth_issuer: str = ""
     """Issuer (`iss`) that bearer tokens must have."""
     auth_audience: str = ""
-    """Audience (`aud`) that bearer tokens must have."""
+    """Audience (`aud`) that bearer tokens must have: one of several, with commas."""
     auth_jwks: str = ""
     """URL or file of the JSON Web Key Set that verifies bearer tokens; empty: loopback only, no tokens."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,6 +160,26 @@ def test_only_the_operator_has_a_way_to_the_api_server(rendered: list[Object]) -
         for subject in one["subjects"]
     }
     assert bound == {"parley-operator"}
+
+
+def test_the_token_that_the_operator_shows_to_agents_is_refused_by_the_registry(
+    rendered: list[Object],
+) -> None:
+    operator = only(rendered, "Deployment", "parley-operator")["spec"]["template"]["spec"]
+    registry = only(rendered, "Deployment", "parley-registry")["spec"]["template"]["spec"]
+    (volume,) = [one for one in operator["volumes"] if one["name"] == "token"]
+    tokens = [one["serviceAccountToken"] for one in volume["projected"]["sources"]]
+    audiences = {one["path"]: one["audience"] for one in tokens}
+    told = {one["name"]: one.get("value") for one in operator["containers"][0]["env"]}
+    taken = {one["name"]: one.get("value") for one in registry["containers"][0]["env"]}[
+        "PARLEY_AUTH_AUDIENCE"
+    ]
+
+    shown = {name: Path(told[f"PARLEY_OPERATOR_{name}"]).name for name in ("TOKEN_FILE", "AGENT_TOKEN_FILE")}
+
+    assert audiences[shown["TOKEN_FILE"]] == taken
+    assert audiences[shown["AGENT_TOKEN_FILE"]] != taken
+    assert audiences[shown["AGENT_TOKEN_FILE"]] == told["PARLEY_OPERATOR_AGENT_AUDIENCE"]
 
 
 def test_the_operator_may_not_write_secrets_nor_give_rights(rendered: list[Object]) -> None:

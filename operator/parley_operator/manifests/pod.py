@@ -158,7 +158,6 @@ def _env(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) -
     """What the host is told by the operator."""
     template = spec.template
     registry = template.platform.registry or settings.registry
-    token = f"{_TOKEN}/token"
     told = {
         "PARLEY_LISTEN": f"0.0.0.0:{PORT}",
         "PARLEY_CARD": f"{_CARD}/card.json" if spec.card else "",
@@ -172,10 +171,10 @@ def _env(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) -
         "PARLEY_DRAIN": f"{seconds(template.grace):g}",
         "PARLEY_DRAIN_DELAY": str(DRAIN_DELAY),
         "PARLEY_REGISTRY": _registry(registry, settings.registry_namespace or namespace) if registry else "",
-        "PARLEY_REGISTRY_TOKEN_FILE": token,
-        "PARLEY_AGENT_TOKEN_FILE": token,
+        "PARLEY_REGISTRY_TOKEN_FILE": f"{_TOKEN}/token",
+        "PARLEY_AGENT_TOKEN_FILE": f"{_TOKEN}/agent-token",
         "PARLEY_AUTH_ISSUER": settings.auth_issuer,
-        "PARLEY_AUTH_AUDIENCE": settings.auth_audience,
+        "PARLEY_AUTH_AUDIENCE": f"{settings.auth_audience},{settings.agent_audience}",
         "PARLEY_AUTH_JWKS": f"{_TRUST}/jwks.json" if settings.jwks else settings.auth_jwks,
         "PARLEY_LIMITS_FILE": f"{_LIMITS}/limits.json",
         "PARLEY_TRUSTED": ",".join(settings.trusted),
@@ -190,8 +189,13 @@ def _registry(base: str, namespace: str) -> str:
 def _volumes(spec: AgentVersionSpec, settings: Settings) -> Iterator[Manifest]:
     yield {"name": "tmp", "emptyDir": {}}
     yield {"name": "home", "emptyDir": {}}
-    token = {"path": "token", "expirationSeconds": 3600, "audience": settings.auth_audience}
-    yield {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}}
+    # Two, since who is shown a token can go elsewhere with it: what agents are shown, the registry does not take.
+    tokens = {"token": settings.auth_audience, "agent-token": settings.agent_audience}
+    sources = [
+        {"serviceAccountToken": {"path": path, "expirationSeconds": 3600, "audience": audience}}
+        for path, audience in tokens.items()
+    ]
+    yield {"name": "token", "projected": {"sources": sources}}
     # It may come and go: what it says is read while the pod runs.
     yield {"name": "limits", "configMap": {"name": limits_name(spec.agent), "optional": True}}
     if spec.card:
