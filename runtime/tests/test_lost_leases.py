@@ -62,7 +62,7 @@ async def elsewhere(host: AgentHost, tmp_path: Path) -> AsyncIterator[SqliteStor
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
