@@ -45,6 +45,7 @@ async def test_who_falls_silent_is_forgotten_and_who_beats_is_not(record: Record
         await asyncio.sleep(0.05)
     assert await health(record) == "up"
     assert await health(record, "other") == "down"
+    assert await record.heartbeat(coder(), AT_1.id)
     assert await record.expire(1.0) == 0
 
 

@@ -95,7 +95,7 @@ async def test_when_the_leader_is_killed_another_goes_on_within_20_seconds(here:
     assert await asyncio.to_thread(two.stop) == 0
     stopped = time.monotonic()
     await until(lambda: _leads(one))
-    assert time.monotonic() - stopped < 5
+    assert time.monotonic() - stopped < 9  # a lease lasts ten
     lease = await here.get(LEASE, "parley-operator")
     assert lease is not None
     assert lease["spec"]["holderIdentity"].startswith("one-")

@@ -16,6 +16,8 @@ from parley_registry.nacos.address import NacosAddress
 _LOGIN = "/v3/auth/user/login"
 _UNKNOWN_AGENT = (50100, 50101)
 """Nacos's codes for an agent, and for a version of an agent, that does not exist."""
+_HALF_DELETED = 'argument "content" is null'
+"""What Nacos says of an agent between the deletion of its card and that of its list of versions."""
 _CONFLICT = 20005
 _LOGIN_SECONDS = 60.0
 """A login costs the server a slow hash: when hundreds come at once, the last waits for all before it."""
@@ -161,7 +163,7 @@ class NacosHttp:
         detail = f"{message}: {data}" if isinstance(data, str) and data else message
         if status in (401, 403):
             raise refused(self.address, detail)
-        if code in _UNKNOWN_AGENT:
+        if code in _UNKNOWN_AGENT or (response.request.method == "GET" and _HALF_DELETED in detail):
             raise UnknownAgent(detail)
         if code == _CONFLICT:
             raise AlreadyThere(detail)

@@ -245,10 +245,12 @@ async def test_commands_go_to_nacos_itself_where_no_catalogue_answers(
 async def test_a_namespace_that_nobody_created_is_named_as_the_reason(
     nacos_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    base, _, namespace = nacos_url.rpartition("/")
+    base = nacos_url.rpartition("/")[0]
     async with nearest(f"{base}/never-created") as nowhere:
         for call in (nowhere.get("coder"), nowhere.search(text="coder"), anext(nowhere.watch())):
-            with pytest.raises(Exception, match=f"no namespace with the id 'never-created' .*{namespace}"):
+            with pytest.raises(
+                Exception, match=r"no namespace with the id 'never-created' \(it has public, "
+            ):
                 await call
         await nowhere.publish(card())
         assert "no namespace with the id 'never-created'" in caplog.text
