@@ -9,6 +9,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
+from parley_operator.answers import read_at_most
 from parley_operator.asking import Question, filled
 from parley_operator.observed import Check, Object
 from parley_operator.resources.rollout import Prometheus, Webhook
@@ -107,11 +108,7 @@ class Checks:
         async with self._session.request(
             method, url, headers=sent, allow_redirects=False, **options
         ) as response:
-            text = b""
-            async for chunk in response.content.iter_any():
-                text += chunk
-                if len(text) > _LARGEST:
-                    raise ValueError("more than 1 MiB was answered")
+            text = await read_at_most(response, _LARGEST)
             if response.status != 200:
                 raise ValueError(f"it answered {response.status}")
             return orjson.loads(text)

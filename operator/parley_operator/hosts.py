@@ -9,6 +9,7 @@ import orjson
 
 from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError, Unavailable
+from parley_operator.answers import TooLarge, read_at_most
 from parley_registry.client import VersionFigures, figures_from
 
 _LARGEST = 16 * 2**20
@@ -49,16 +50,14 @@ class Hosts:
 
     async def figures(self, service: Mapping[str, Any], since: float) -> dict[str, VersionFigures]:
         """How each version does, by what ended in the last `since` seconds. Raises HostUnavailable."""
-        told = await self._call("GET", service, f"/parley/v1/versions?since={max(1.0, since):.0f}")
+        told = await self._get(service, f"/parley/v1/versions?since={max(1.0, since):.0f}")
         try:
             found = [figures_from(one) for one in told["versions"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise HostUnavailable("what answers there tells no figures as a host does") from error
         return {one.version: one for one in found}
 
-    async def _call(
-        self, method: str, service: Mapping[str, Any], path: str, body: Mapping[str, Any] | None = None
-    ) -> Any:
+    async def _get(self, service: Mapping[str, Any], path: str) -> Any:
         spec, meta = service.get("spec") or {}, service["metadata"]
         ports = spec.get("ports") or [{}]
         url = self._address.format(
@@ -69,22 +68,14 @@ class Hosts:
         )
         try:
             headers = {"authorization": f"Bearer {self._token.text}"} if self._token else {}
-            async with self._session.request(
-                method,
-                url + path,
-                data=orjson.dumps(body) if body is not None else None,
-                headers=headers | ({"content-type": "application/json"} if body is not None else {}),
-                allow_redirects=False,
-            ) as response:
-                text = b""
-                async for chunk in response.content.iter_any():
-                    text += chunk
-                    if len(text) > _LARGEST:
-                        raise HostUnavailable("a host answers with more than 16 MiB")
+            async with self._session.get(url + path, headers=headers, allow_redirects=False) as response:
+                text = await read_at_most(response, _LARGEST)
                 if response.status >= 300:
-                    raise HostUnavailable(f"a host answers {response.status} to {method} {path}")
+                    raise HostUnavailable(f"a host answers {response.status} to GET {path}")
                 return orjson.loads(text) if text else None
         except (aiohttp.ClientError, TimeoutError, OSError, ConfigurationError) as error:
             raise HostUnavailable(f"no host answers ({error or type(error).__name__})") from error
+        except TooLarge as error:
+            raise HostUnavailable("a host answers with more than 16 MiB") from error
         except orjson.JSONDecodeError as error:
             raise HostUnavailable("what answers there is no host: it is not JSON") from error
