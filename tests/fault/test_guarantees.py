@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
-from replicas import Fleet, call, get, message, numbers, send, state, stream
+from replicas import Fleet, Replica, call, get, message, numbers, send, state, stream
 
 Make = Callable[[str], Fleet]
 
@@ -41,6 +43,28 @@ async def ended(replica, task_id: str, seconds: float = 15) -> dict:
             return task
         await asyncio.sleep(0.05)
     raise AssertionError(f"not ended in {seconds} s: {task['status']}")
+
+
+async def freeze_between_commits(replica: Replica, file: Path) -> None:
+    """Stop it with SIGSTOP, not amid a commit to an SQLite file: that lock is its until it goes on or dies."""
+    for _ in range(50):
+        replica.process.send_signal(signal.SIGSTOP)
+        if not file.exists() or writable(file):
+            return
+        replica.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.02)
+    raise AssertionError("it was amid a commit each time")
+
+
+def writable(file: Path) -> bool:
+    """Whether nobody keeps the write lock of an SQLite file for half a second."""
+    with contextlib.closing(sqlite3.connect(file, timeout=0.5, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 async def test_a_stream_resumes_on_another_process_without_gap_or_repeat(fleet: Make) -> None:
@@ -224,7 +248,7 @@ async def test_a_hung_worker_is_fenced_and_does_no_harm_when_it_wakes(fleet: Mak
     busy, idle = (
         (worker, spare) if agents.effects[0].startswith(f"{worker.process.pid} ") else (spare, worker)
     )
-    busy.process.send_signal(signal.SIGSTOP)
+    await freeze_between_commits(busy, agents.home / "agent.db")
     await until(lambda: len(agents.effects) > 1)
     busy.process.send_signal(signal.SIGCONT)
     done = await ended(front, task["id"])
