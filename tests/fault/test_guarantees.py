@@ -23,14 +23,14 @@ async def collect(events, until: int | None = None) -> list[tuple[int, dict]]:
     return seen
 
 
-async def until(true: Callable[[], bool], seconds: float = 10) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not true within {seconds} s"
         await asyncio.sleep(0.02)
 
 
-async def ended(replica, task_id: str, seconds: float = 15) -> dict:
+async def ended(replica, task_id: str, seconds: float = 60) -> dict:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         task = await get(replica, task_id)
