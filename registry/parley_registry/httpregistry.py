@@ -1,7 +1,5 @@
 """The registry service, called over HTTP."""
 
-import asyncio
-import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -17,12 +15,9 @@ from parley_registry.audit import Audited
 from parley_registry.calls import Calls
 from parley_registry.criteria import Criteria, parameters
 from parley_registry.entry import PUBLIC, Change, Entry, Hit, Instance, Page
-from parley_registry.errors import (
-    RegistryBusy,
-    RegistryUnavailable,
-)
 from parley_registry.mcp.http import HttpMcpServers
 from parley_registry.prompts.http import HttpPrompts
+from parley_registry.reconnecting import reconnecting
 from parley_registry.rollout import Rollout
 from parley_registry.rollouts.http import HttpRollouts
 
@@ -199,18 +194,11 @@ class RegistryClient:
         Starts after change number `after` (0: all that is still kept), by default with what happens from now
         on. A lost connection is made again and resumed. Raises NotAllowed, BadRequest.
         """
-        pause = 0.2
-        while True:
-            try:
-                async with aclosing(self._calls.changes(after)) as changes:
-                    async for change in changes:
-                        after, pause = change.seq, 0.2
-                        if change.kind != "start":
-                            yield change
-            except (RegistryUnavailable, RegistryBusy):
-                pass  # the same watch may succeed later: that is what the pause is for
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 2, 5.0)
+        async with aclosing(reconnecting(lambda: self._calls.changes(after))) as changes:
+            async for change in changes:
+                after = change.seq
+                if change.kind != "start":
+                    yield change
 
     @property
     def _here(self) -> dict[str, str]:

@@ -1,14 +1,12 @@
 """Rollout tables, from the registry service."""
 
-import asyncio
-import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
 from parley_registry.calls import Calls
-from parley_registry.errors import RegistryBusy, RegistryUnavailable
+from parley_registry.reconnecting import reconnecting
 from parley_registry.rollout import Rollout, content_json, rollout_from
 
 
@@ -31,22 +29,19 @@ class HttpRollouts:
     async def watch(self, name: str) -> AsyncGenerator[Rollout, None]:
         """See `client.RegistryClient.watch_rollouts`."""
         known: Rollout | None = None
-        pause = 0.2
+        # Whatever is missed between two connections shows in the table read at the start of the second.
+        async with aclosing(reconnecting(lambda: self._tables(name))) as tables:
+            async for now in tables:
+                if now != known:
+                    known = now
+                    yield now
+
+    async def _tables(self, name: str) -> AsyncGenerator[Rollout, None]:
+        """The table at the start of a connection and after each change, until it breaks off."""
         wanted = {"kind": "rollout", "name": name, "namespace": self._namespace}
-        while True:
-            try:
-                # Whatever is missed between two connections shows in the table read at the start of the second.
-                async with aclosing(self._calls.changes(None, wanted)) as changes:
-                    async for _ in changes:
-                        now = await self.get(name)
-                        pause = 0.2
-                        if now != known:
-                            known = now
-                            yield now
-            except (RegistryUnavailable, RegistryBusy):
-                pass  # the same watch may succeed later: that is what the pause is for
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 2, 5.0)
+        async with aclosing(self._calls.changes(None, wanted)) as changes:
+            async for _ in changes:
+                yield await self.get(name)
 
     @property
     def _here(self) -> dict[str, str]:
