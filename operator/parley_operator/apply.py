@@ -1,20 +1,20 @@
 """Carries a plan out: the only place that changes anything. What is so already is not written."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from parley_operator.caches import OWNS_REPLICAS, Caches
 from parley_operator.decision import Event, Plan
 from parley_operator.degraded import Problem, with_problem
 from parley_operator.kube.client import Kube
-from parley_operator.kube.errors import ApiError, ApiFailed, Invalid, NotFound, Stale
+from parley_operator.kube.errors import Invalid, NotFound, Stale
 from parley_operator.kube.events import Events, Told
 from parley_operator.kube.informer import Key
 from parley_operator.kube.kinds import AGENT, DEPLOYMENT, TEAM, VERSION, Kind, kind_named, kind_of
 from parley_operator.likeness import Path, differences, hash_of, mark_of, marked
 from parley_operator.metrics import WRITES
 from parley_operator.observed import Observed
+from parley_operator.refusals import Again, Refusals, what
 from parley_operator.registering import Moved, Registering
 from parley_operator.strangers import Strangers
 from parley_operator.tables import Name
@@ -22,10 +22,6 @@ from parley_operator.tables import Name
 FINALIZER = "parley.dev/drain"
 _HANDOVER = "parley-operator-handover"
 """Field manager that keeps spec.replicas as they are when they cease to be ours."""
-
-
-class Again(Exception):
-    """Something was changed by others since it was observed: observe and plan again, soon."""
 
 
 class Applier:
@@ -39,66 +35,88 @@ class Applier:
         self._strangers = Strangers(kube)
         self._settled: dict[tuple[Kind, Key], tuple[str, Mapping[Path, Any]]] = {}
         """Where the server writes a wanted value in its own way (1000m is 1), by the hash of what was wanted."""
+        self._late: dict[Key, Problem] = {}
+        """What was refused the last time after an Agent's status had been written: told in it from the start, so that it does
+        not say one thing and then the other for as long as that is refused."""
 
     async def carry_out(self, observed: Observed, plan: Plan) -> Problem | None:
-        """Do what the plan says, in its order. What could not be done, and is told in the Agent's status, comes back.
+        """Do what the plan says, in its order. What was refused, and is told in the Agent's status, comes back.
 
-        An object that is refused does not keep the rest from being done: each step was decided on by what was observed,
-        not on the success of those before. Raises Again, ApiUnavailable, ApiError, NotLeading, RegistryUnavailable.
+        A step that is refused does not keep the rest from being done: each was decided on by what was observed, not on the
+        success of those before. Raises Again, ApiUnavailable, NotLeading, RegistryUnavailable.
         """
         agent = dict(observed.agent)
-        namespace = agent["metadata"]["namespace"]
+        key = Key(agent["metadata"]["namespace"], agent["metadata"]["name"])
         of = registry_name(observed)
-        problem: Problem | None = None
+        refused = Refusals()
         for wanted in plan.apply:
-            written, refused = await self._try(wanted)
-            problem = problem or refused
+            written = await refused.attempt(what(wanted), self.apply(wanted))
             if kind_of(wanted) is AGENT and written is not None:
                 if written["metadata"]["generation"] != agent["metadata"]["generation"]:
                     raise Again
                 agent["metadata"] = written["metadata"]
         try:
             if self._registering:
-                refused = await self._registering.before(of, plan)
-                problem = problem or refused
+                refused.add(await self._registering.before(of, plan))
             if not plan.finalize:
-                await self.set_status(AGENT, agent, plan.status, problem, observed.now)
+                told = refused.with_late(self._late.get(key))
+                await refused.attempt(
+                    f"the status of {what(agent)}",
+                    self.set_status(AGENT, agent, plan.status, told, observed.now),
+                )
+            late = len(refused)
             for name, status in plan.version_status.items():
-                await self._version_status(Key(namespace, name), status)
+                where = Key(key.namespace, name)
+                await refused.attempt(
+                    f"the status of AgentVersion {name}", self._version_status(where, status)
+                )
             for event in plan.events:
                 self._tell(agent, event)
             for ref, replicas in plan.scale:
-                await self._scale(Key(namespace, ref.name), replicas)
+                await refused.attempt(
+                    f"the replicas of {ref.kind} {ref.name}",
+                    self._scale(Key(key.namespace, ref.name), replicas),
+                )
             if self._registering:
-                refused = await self._registering.after(of, plan)
-                problem = problem or refused
+                refused.add(await self._registering.after(of, plan))
             for ref in plan.delete:
-                await self._delete(kind_named(ref.kind), Key(namespace, ref.name))
+                where = Key(key.namespace, ref.name)
+                await refused.attempt(
+                    f"the deletion of {ref.kind} {ref.name}", self._delete(kind_named(ref.kind), where)
+                )
             if plan.finalize:
-                await self._finalize(agent)
+                await refused.attempt(f"the finalizer of {what(agent)}", self._finalize(agent))
+            else:
+                await self._tell_late(key, plan, refused, late, observed.now)
         except Moved as error:
             raise Again from error
-        return problem
+        return refused.problem
+
+    async def _tell_late(self, key: Key, plan: Plan, refused: "Refusals", late: int, now: float) -> None:
+        """Have the Agent's status say too what was refused after it was written, and no more what is not refused any more."""
+        before = self._late.pop(key, None)
+        problem = refused.since(late)
+        if problem is not None:
+            self._late[key] = problem
+        live = self._caches.agents.get(key)
+        if problem != before and live is not None:
+            await refused.attempt(
+                f"the status of {what(live)}",
+                self.set_status(AGENT, live, plan.status, refused.problem, now),
+            )
 
     async def carry_out_team(self, team: Mapping[str, Any], plan: Plan, now: float) -> Problem | None:
         """The same for an AgentTeam, of which a plan says less."""
-        problem: Problem | None = None
+        refused = Refusals()
         for wanted in plan.apply:
-            _, refused = await self._try(wanted)
-            problem = problem or refused
-        await self.set_status(TEAM, team, plan.status, problem, now)
+            await refused.attempt(what(wanted), self.apply(wanted))
         for ref in plan.delete:
-            await self._delete(kind_named(ref.kind), Key(team["metadata"]["namespace"], ref.name))
-        return problem
-
-    async def _try(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Problem | None]:
-        try:
-            return await self.apply(wanted), None
-        except Stale as error:
-            raise Again from error
-        except (ApiError, ApiFailed) as error:
-            # Some of what it cannot read the API server calls a failure of its own.
-            return None, Problem.of(error, wanted)
+            where = Key(team["metadata"]["namespace"], ref.name)
+            await refused.attempt(
+                f"the deletion of {ref.kind} {ref.name}", self._delete(kind_named(ref.kind), where)
+            )
+        await self.set_status(TEAM, team, plan.status, refused.problem, now)
+        return refused.problem
 
     async def apply(self, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
         """Have the object be as wanted; as it is then, or None when it was already. Raises FieldConflict, Invalid, …"""
@@ -111,8 +129,8 @@ class Applier:
         if live is not None and self._is_so(kind, key, wanted, hashed, live):
             return None
         if await self._is_anothers(kind, key, wanted, live):
-            what = f"there is a {kind.name} {key.name} that somebody else has made"
-            raise Invalid(409, "NotOurs", f"{what}; delete or rename one of the two")
+            said = f"there is a {kind.name} {key.name} that somebody else has made"
+            raise Invalid(409, "NotOurs", f"{said}; delete or rename one of the two")
         if live is not None and kind is DEPLOYMENT:
             await self._hand_over(wanted, live)
         sent = marked(wanted, hashed) if "spec" in wanted or kind is not AGENT else wanted
@@ -127,6 +145,7 @@ class Applier:
 
     def forget(self, agent: Key) -> None:
         """The Agent is gone: what was remembered of its objects can go."""
+        self._late.pop(agent, None)
         for kind, key in [one for one in self._settled if one[1].namespace == agent.namespace]:
             if self._caches.of[kind].version(key) == "":
                 del self._settled[kind, key]
@@ -187,9 +206,11 @@ class Applier:
         problem: Problem | None,
         now: float,
     ) -> None:
-        """Have the object's status be this (None: as it is), with the problem told over it, if there is one. Raises
-        Again when the object is not any more as `live` is."""
+        """Have the object's status be this (None: as it is), with the problem told over it, if there is one, and by an event
+        when it is new. Raises Again when the object is not any more as `live` is."""
         meta, before = live["metadata"], live.get("status") or {}
+        if problem is not None and not problem.told_in(before):
+            self._events.tell(Told(live, "Warning", problem.reason, problem.message))
         wanted = with_problem(
             before if status is None else status, before, problem, generation=meta["generation"], now=now
         )
@@ -224,9 +245,11 @@ class Applier:
         live = self._caches.of[DEPLOYMENT].get(key)
         if live is None or live["spec"].get("replicas", 1) == replicas:
             return
-        with suppress(NotFound):
+        try:
             await self._kube.patch(DEPLOYMENT, *key, {"spec": {"replicas": replicas}}, subresource="scale")
-            WRITES.labels(DEPLOYMENT.name, "scaled").inc()
+        except NotFound:
+            return  # it has just been deleted
+        WRITES.labels(DEPLOYMENT.name, "scaled").inc()
 
     async def _delete(self, kind: Kind, key: Key) -> None:
         live = self._caches.of[kind].get(key)

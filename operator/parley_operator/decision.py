@@ -29,8 +29,8 @@ class Event:
 class Plan:
     """What is to be done, in the order of the fields: an operator may end between any two of them.
 
-    Whoever applies it stops at the first that fails, observes again and plans again. The same plan applied twice does
-    nothing the second time.
+    A step that is refused keeps none after it from being done; who finds that things have changed, or gets no answer, stops
+    there, observes again and plans again. The same plan applied twice does nothing the second time.
     """
 
     apply: tuple[Mapping[str, Any], ...] = ()

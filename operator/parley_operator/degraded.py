@@ -1,6 +1,6 @@
 """What could not be done for an Agent, told in its condition Degraded over whatever was planned to be told. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,8 @@ class Problem:
     message: str
 
     @classmethod
-    def of(cls, error: KubeError, wanted: Mapping[str, Any]) -> "Problem":
-        """What the API server refused when `wanted` was to be written."""
-        what = f"{wanted['kind']} {wanted['metadata']['name']}"
+    def of(cls, error: KubeError, what: str) -> "Problem":
+        """What the API server refused when `what` was to be written."""
         match error:
             case FieldConflict():
                 fields = "; ".join(f"{one.field} (owned by {one.manager})" for one in error.claims[:10])
@@ -38,6 +37,22 @@ class Problem:
             case ApiFailed():
                 return cls("ApiFailed", f"{what}: {error}"[:_LONGEST])
         return cls("NotWritten", f"{what}: {error}"[:_LONGEST])
+
+    @classmethod
+    def together(cls, problems: Sequence["Problem"]) -> "Problem | None":
+        """All of them as one, the first giving the reason; None when there are none."""
+        if not problems:
+            return None
+        said = dict.fromkeys(one.message for one in problems)
+        return cls(problems[0].reason, "; ".join(said)[:_LONGEST])
+
+    def told_in(self, status: Mapping[str, Any]) -> bool:
+        """Whether the status says it already."""
+        return any(
+            (one["type"], one["status"], one["reason"], one.get("message"))
+            == ("Degraded", "True", self.reason, self.message)
+            for one in status.get("conditions") or ()
+        )
 
 
 def with_problem(

@@ -10,12 +10,12 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from parley_core.errors import Unavailable
-from parley_operator.apply import Again
 from parley_operator.caches import Caches, Work
 from parley_operator.degraded import Problem
 from parley_operator.kube.errors import ApiError, ApiFailed, ApiUnavailable, NotLeading
 from parley_operator.metrics import DEGRADED, RECONCILE_SECONDS, RECONCILES
 from parley_operator.queue import WorkQueue
+from parley_operator.refusals import Again
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class Loop:
         self._queue = WorkQueue[Work]()
         self._running = False
         self._broken: set[Work] = set()
+        self._said: dict[Work, str] = {}
+        """What was wrong the last time, as it was logged: it is not said again while it is the same."""
 
     def add(self, work: Work) -> None:
         """Have it looked at."""
@@ -87,7 +89,7 @@ class Loop:
             return await self._failed(work, Problem("ApiFailed", str(error)[:1000]))
         except (ApiUnavailable, Unavailable) as error:
             pause = self._queue.failed(work)
-            _log.warning("%s %s/%s: %s; again in %.0f s", *work, error, pause)
+            self._say(work, f"{error}; again in {pause:.1f} s and then ever more seldom", of=str(error))
             return "unavailable"
         except ValidationError as error:
             # The API server lets nothing in that the models refuse, unless the two are of different releases.
@@ -107,24 +109,31 @@ class Loop:
         self._broken.discard(work)
         DEGRADED.set(len(self._broken))
         if problem is not None:
-            pause = self._queue.failed(work)
-            _log.warning("%s %s/%s: %s: %s", *work, problem.reason, problem.message)
+            self._queue.failed(work)
+            self._say(work, f"{problem.reason}: {problem.message}")
             if again is not None:
                 self._queue.add_later(work, again)
             return "refused"
         self._queue.succeeded(work)
+        self._said.pop(work, None)
         if again is not None:
             self._queue.add_later(work, again)
         return "done"
 
     async def _failed(self, work: Work, problem: Problem) -> str:
-        pause = self._queue.failed(work)
-        _log.warning("%s %s/%s: %s: %s; again in %.0f s", *work, problem.reason, problem.message, pause)
+        self._queue.failed(work)
+        self._say(work, f"{problem.reason}: {problem.message}")
         try:
             await self.reconcilers[work.kind].tell(work, problem)
         except (ApiUnavailable, ApiError, NotLeading, Again) as error:
             _log.info("%s %s/%s: its status cannot tell so: %s", *work, error)
         return "failed"
+
+    def _say(self, work: Work, text: str, *, of: str = "") -> None:
+        said = of or text
+        level = logging.DEBUG if self._said.get(work) == said else logging.WARNING
+        self._said[work] = said
+        _log.log(level, "%s %s/%s: %s", *work, text)
 
 
 def everything(caches: Caches) -> list[Work]:
