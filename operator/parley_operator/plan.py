@@ -20,7 +20,8 @@ from parley_operator.resources.base import seconds
 from parley_operator.resources.conditions import clock, unclock
 from parley_operator.resources.version import AgentVersionStatus
 from parley_operator.rollout import Course, Situation, advance
-from parley_operator.versions import Version, trouble, versions_of
+from parley_operator.troubles import in_words, news, troubles
+from parley_operator.versions import Version, versions_of
 from parley_registry.client import Rollout, shifting
 
 __all__ = ["Event", "Plan", "Scale", "plan"]
@@ -43,7 +44,7 @@ def plan(observed: Observed) -> Plan:
         spec = AgentSpec.read(agent["spec"])
     except ValidationError as error:
         faults = "; ".join(f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        return Plan(status=telling.refused(agent, before, ("SpecInvalid", faults), observed.now))
+        return _refused(observed, before, ("SpecInvalid", faults))
     if spec.runtime == "remote":
         return remote.plan(observed, spec, before)
     if observed.elder:
@@ -51,9 +52,19 @@ def plan(observed: Observed) -> Plan:
             f"the Agent {observed.elder} has this name in the registry, where all namespaces publish in one"
         )
         fault = ("NameTaken", f"{taken}; make it anew under another name")
-        status = telling.refused(agent, before, fault, observed.now)
-        return Plan(status=status if status != before.written() else None, again=_TAKEN)
+        return _refused(observed, before, fault, again=_TAKEN)
     return _Planning(observed, spec, before).plan()
+
+
+def _refused(
+    observed: Observed, before: AgentStatus, fault: tuple[str, str], again: float | None = None
+) -> Plan:
+    status = telling.refused(observed.agent, before, fault, observed.now)
+    return Plan(
+        status=status if status != before.written() else None,
+        events=telling.not_accepted(before, fault),
+        again=again,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class _Planning:
         shares = self._shares()
         replicas, statuses = self._replicas(shares)
         gone, table = self._history(shares.table, statuses)
-        statuses = self._with_messages(statuses)
+        statuses, troubles_told = self._with_messages(statuses)
         story = telling.Story(
             agent=self._agent,
             settings=self._at.settings,
@@ -108,6 +119,7 @@ class _Planning:
             url=making.url(self._at),
             fault=self._fault,
             worries=self._worries(shares),
+            to_zero=self._spec.replicas == 0,
         )
         status = telling.told(story, self._before, self._now)
         return Plan(
@@ -119,7 +131,7 @@ class _Planning:
                 for one in self._versions
                 if statuses[one.name] != one.status
             },
-            events=shares.events,
+            events=(*telling.not_accepted(self._before, self._fault), *shares.events, *troubles_told),
             scale=tuple(self._scales(replicas)),
             latest=self._latest(table),
             unpublish=tuple(one.version for one in gone if one.version in self._at.published),
@@ -253,9 +265,9 @@ class _Planning:
             count = replicas[one.name]
             if count is not None and one.deployment and count != one.replicas:
                 yield Scale(Ref("Deployment", one.name), count)
-        if self._wanted and self._wanted.version not in self._by_version and scaling.least(self._spec) > 1:
+        if self._wanted and self._wanted.version not in self._by_version and scaling.first(self._spec) != 1:
             name = version_name(self._wanted.agent, self._wanted.hash)
-            yield Scale(Ref("Deployment", name), scaling.least(self._spec))
+            yield Scale(Ref("Deployment", name), scaling.first(self._spec))
 
     # -- what goes
 
@@ -283,14 +295,15 @@ class _Planning:
 
     # -- what is told
 
-    def _with_messages(self, statuses: Mapping[str, AgentVersionStatus]) -> dict[str, AgentVersionStatus]:
-        told = dict(statuses)
+    def _with_messages(
+        self, statuses: Mapping[str, AgentVersionStatus]
+    ) -> tuple[dict[str, AgentVersionStatus], list[Event]]:
+        told, events = dict(statuses), []
         for one in self._versions:
-            said = ""
-            if one.replicas and not one.complete:
-                said = trouble(one, self._at.pods)
-            told[one.name] = told[one.name].model_copy(update={"message": said})
-        return told
+            found = troubles(one, self._at.pods) if one.replicas and not one.complete else ()
+            told[one.name], fresh = news(one, told[one.name], found)
+            events += fresh
+        return told, events
 
     def _worries(self, shares: _Shares) -> list[tuple[str, str]]:
         at, state = self._at, shares.state
@@ -299,8 +312,13 @@ class _Planning:
             said = f"the registry cannot be reached, all shares stay as they are: {at.registry_error}"
             found.append(("RegistryUnreachable", said))
         target = self._by_version.get(state.version)
-        if state.phase in ("Waiting", "Stepping") and target and not target.complete:
-            said = trouble(target, at.pods)
+        if (
+            state.phase in ("Waiting", "Stepping")
+            and target
+            and not target.complete
+            and self._spec.replicas != 0
+        ):
+            said = in_words(troubles(target, at.pods))
             late = self._now - unclock(state.started) >= seconds(self._spec.rollout.progress_deadline)
             if late and state.phase == "Waiting":
                 waits = (

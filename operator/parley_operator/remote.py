@@ -42,7 +42,9 @@ def plan(observed: Observed, spec: AgentSpec, before: AgentStatus) -> Plan:
         ready = Found("Ready", True, "Published", f"{found.version} is in the registry and {found.health}")
     generation = int(observed.agent["metadata"].get("generation", 0))
     rolled = Found("RolledOut", ready.holds, ready.reason, ready.message)
-    progressing = Found("Progressing", bool(register), "Registering" if register else "NothingToDo", "")
+    progressing = Found("Progressing", False, "NothingToDo", "")
+    if register:
+        progressing = Found("Progressing", True, "Registering", f"the card at {url} is being registered")
     status = AgentStatus(
         observed_generation=generation,
         phase="Degraded" if degraded.holds else "Ready" if ready.holds else "Pending",

@@ -22,6 +22,11 @@ def least(spec: AgentSpec) -> int:
     return spec.autoscaling.min_replicas if spec.autoscaling is not None else 1
 
 
+def first(spec: AgentSpec) -> int:
+    """Pods that a new version begins with; Kubernetes itself would begin with one."""
+    return 0 if spec.replicas == 0 else least(spec)
+
+
 def serving(
     spec: AgentSpec, version: Version, status: AgentVersionStatus, figures: Figures | None, now: float
 ) -> tuple[int | None, AgentVersionStatus]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from parley_operator.decision import Event
 from parley_operator.manifests.meta import selector
 from parley_operator.observed import Object, Settings
 from parley_operator.resources.agent import AgentStatus, RolloutState, VersionState
@@ -12,6 +13,8 @@ from parley_operator.resources.conditions import Condition, clock
 from parley_operator.resources.version import AgentVersionStatus
 from parley_operator.versions import Version
 from parley_registry.client import Rollout, shifting
+
+_RAISE = "set spec.replicas to 1 or more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Story:
     """What the status tells of. `fault` is why the spec cannot be carried out, `worries` what is wrong besides, each a
-    reason with its words; `table` is None while the registry cannot be reached."""
+    reason with its words; `table` is None while the registry cannot be reached. `to_zero` says that the spec wants no pods."""
 
     agent: Object
     settings: Settings
@@ -39,6 +42,7 @@ class Story:
     url: str
     fault: tuple[str, str] | None = None
     worries: Sequence[tuple[str, str]] = ()
+    to_zero: bool = False
 
 
 def told(of: Story, before: AgentStatus, now: float) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def told(of: Story, before: AgentStatus, now: float) -> dict[str, Any]:
         phase=_phase(of, found, serving),
         current_version=serving,
         canary_version=canary,
-        canary_weight=next((one.weight for one in shown if one.version == canary), 0.0) if canary else 0.0,
+        canary_weight=next((one.weight for one in shown if one.version == canary), 0.0) if canary else None,
         versions=shown,
         rollout=of.state if of.state.target else None,
         url=of.url,
@@ -116,6 +120,8 @@ def _is_ready(of: Story, current: Version | None, serving: str) -> Found:
         return Found("Ready", True, "Serving", f"{serving} takes calls with {_pods(current.available)}")
     if of.fault and not serving:
         return Found("Ready", False, *of.fault)
+    if of.to_zero:
+        return Found("Ready", False, "ScaledToZero", f"spec.replicas is 0: no pod takes calls; {_RAISE}")
     if not serving:
         waits = of.state.message or "the first version waits for its pods"
         trouble = "; ".join(message for _, message in of.worries)
@@ -145,6 +151,9 @@ def _progressing(of: Story) -> Found:
             "RegistryUnreachable",
             "while the registry cannot be reached, all shares stay as they are",
         )
+    if of.to_zero and state.phase in ("Waiting", "Stepping"):
+        said = f"spec.replicas is 0: without pods {state.version} cannot prove itself and gets no share; {_RAISE}"
+        return Found("Progressing", False, "ScaledToZero", said)
     late = next((said for reason, said in of.worries if reason == "ProgressDeadlineExceeded"), "")
     if late:
         return Found("Progressing", False, "ProgressDeadlineExceeded", late)
@@ -170,6 +179,9 @@ def _rolled_out(of: Story, state: RolloutState, serving: str) -> Found:
         return Found("RolledOut", False, *of.fault)
     if state.phase == "Done" and state.version == serving:
         return Found("RolledOut", True, "RolledOut", f"{serving} has all new contexts")
+    if of.to_zero and state.phase in ("Waiting", "Stepping"):
+        said = f"spec.replicas is 0: {state.version} has no pods to be rolled out with; {_RAISE}"
+        return Found("RolledOut", False, "ScaledToZero", said)
     reason = {"Failed": "AnalysisFailed", "Aborted": "Aborted", "Paused": "Paused"}.get(
         state.phase, "InProgress"
     )
@@ -224,6 +236,16 @@ def _registry_url(of: Story) -> str:
 
 def _pods(count: int) -> str:
     return "1 pod" if count == 1 else f"{count} pods"
+
+
+def not_accepted(before: AgentStatus, fault: tuple[str, str] | None) -> tuple[Event, ...]:
+    """The event of a spec that cannot be carried out, unless the status says the same already."""
+    if fault is None or any(
+        (one.type, one.status, one.reason, one.message) == ("Accepted", "False", fault[0], fault[1][:2048])
+        for one in before.conditions
+    ):
+        return ()
+    return (Event("Warning", fault[0], f"not accepted: {fault[1]}"[:1000]),)
 
 
 def refused(agent: Object, before: AgentStatus, fault: tuple[str, str], now: float) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from parley_operator.identity import version_name
-from parley_operator.manifests.meta import selector
 from parley_operator.observed import Object, Ref
 from parley_operator.resources.version import AgentVersion, AgentVersionSpec, AgentVersionStatus
 
@@ -74,46 +73,6 @@ def versions_of(objects: Iterable[Object], children: Mapping[Ref, Object]) -> tu
             )
         )
     return tuple(found)
-
-
-def trouble(version: Version, pods: Iterable[Object]) -> str:
-    """What keeps pods of the version from being made or from starting, in words; "" when nothing is known."""
-    labels = selector(version.spec.agent, version.spec.hash)
-    said = dict.fromkeys(_denied((version.deployment or {}).get("status") or {}))
-    for pod in pods:
-        found = pod["metadata"].get("labels") or {}
-        if labels.items() <= found.items():
-            said |= dict.fromkeys(_troubles(pod.get("status") or {}))
-    return "; ".join(list(said)[:3])[:1000]
-
-
-def _denied(status: Object) -> Iterable[str]:
-    """Why no pods are made at all, as by a quota or by who admits pods."""
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            yield f"{condition.get('reason', 'ReplicaFailure')}: {str(condition.get('message', ''))[:300]}"
-
-
-def _troubles(status: Object) -> Iterable[str]:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            yield f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}".strip(": ")
-    for field in ("initContainerStatuses", "containerStatuses"):
-        for container in status.get(field) or ():
-            state = container.get("state") or {}
-            waiting = state.get("waiting") or {}
-            reason = waiting.get("reason", "")
-            last = ((container.get("lastState") or {}).get("terminated") or {}).get("message", "")
-            again = container.get("restartCount", 0)
-            if state.get("running") and not container.get("started") and again:
-                yield f"container {container.get('name')}: started {again + 1} times and not come up" + (
-                    f" ({last.strip()[-300:]})" if last else ""
-                )
-            if reason and reason not in ("ContainerCreating", "PodInitializing"):
-                text = last or waiting.get("message", "")
-                yield f"container {container.get('name')}: {reason}" + (
-                    f" ({text.strip()[-300:]})" if text else ""
-                )
 
 
 def _age(one: Object) -> tuple[str, str]:

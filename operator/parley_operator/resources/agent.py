@@ -121,7 +121,7 @@ class AgentSpec(Template):
     """Where the agent of `runtime: remote` is."""
     replicas: Replicas | None = None
     """Pods of each version that gets new contexts. With neither this nor `autoscaling` they are as many as others (a HorizontalPodAutoscaler
-    of yours, `kubectl scale`) make them, at first one."""
+    of yours, `kubectl scale`) make them, at first one. With 0 nothing runs, and a new version, which cannot prove itself without pods, waits."""
     autoscaling: Autoscaling | None = None
     """Pods by what there is to do."""
     queue: Queue | None = None
@@ -197,8 +197,8 @@ class AgentStatus(Model):
     """The version that gets the new contexts, but for the canary's."""
     canary_version: Text = ""
     """The version that is being tried."""
-    canary_weight: float = 0
-    """Its share of the new contexts, in per cent."""
+    canary_weight: float | None = None
+    """Its share of the new contexts, in per cent; absent while there is no canary."""
     versions: Annotated[tuple[VersionState, ...], Field(max_length=64)] = ()
     """The current version, the canary, then the others, newest first."""
     rollout: RolloutState | None = None

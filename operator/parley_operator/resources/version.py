@@ -61,6 +61,8 @@ class AgentVersionStatus(Model):
     """Whether the current version goes on with its contexts: it had failed, or its deadline had passed."""
     message: Text = ""
     """What keeps it from being available, in words."""
+    troubles: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+    """What has kept its pods from starting since all of them took calls the last time, each in a word: an event told of it."""
 
 
 class AgentVersion(Model):
