@@ -1,7 +1,6 @@
 """Nacos: one node with its users checked, its data in an embedded database."""
 
 import base64
-import contextlib
 import json
 import os
 import secrets
@@ -79,16 +78,8 @@ class Nacos(SingleServer):
 
     @classmethod
     def fetch(cls) -> Jars:
-        """The jars, and what starts the server compiled. The first time on a machine fetch them, and run it once to keep the
-        archive of its classes: later starts are faster. Raises EngineError."""
-        found = _compiled()
-        with found.once("archive") as first:
-            if first:
-                with contextlib.closing(cls(archive=True)) as trial:
-                    trial.start()
-                    trial.stop()
-                found.keep_archives()
-        return found
+        """The jars, ready to run, and what starts the server compiled. Raises EngineError."""
+        return _compiled().with_archives(lambda: cls(archive=True))
 
     def start(self) -> Self:
         """Start it and return once its user can log in, on the ports and data it had. Raises EngineError."""

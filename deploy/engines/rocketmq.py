@@ -1,6 +1,5 @@
 """RocketMQ 5.5: name server, broker and proxy (in cluster mode), each a process that can be killed alone."""
 
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -110,16 +109,8 @@ class RocketMQ(Server):
 
     @classmethod
     def fetch(cls) -> Jars:
-        """The jars. The first time on a machine fetch them, and run all three once to keep the archives of their classes:
-        later starts are several times faster. Raises EngineError."""
-        found = jars(_HOME / "pom.xml")
-        with found.once("archive") as first:
-            if first:
-                with contextlib.closing(cls(archive=True)) as trial:
-                    trial.start()
-                    trial.stop()
-                found.keep_archives()
-        return found
+        """The jars, ready to run. Raises EngineError."""
+        return jars(_HOME / "pom.xml").with_archives(lambda: cls(archive=True))
 
     def running(self, *parts: Part) -> bool:
         """Whether the processes are there."""

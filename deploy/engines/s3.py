@@ -1,6 +1,5 @@
 """An S3 server: S3Proxy over a folder, with signatures checked, multipart uploads and ranges."""
 
-import contextlib
 import json
 import secrets
 import urllib.error
@@ -51,16 +50,8 @@ class S3(SingleServer):
 
     @classmethod
     def fetch(cls) -> Jars:
-        """The jars. The first time on a machine fetch them, and run it once to keep the archive of its classes:
-        later starts are several times faster. Raises EngineError."""
-        found = jars(_HOME / "pom.xml")
-        with found.once("archive") as first:
-            if first:
-                with contextlib.closing(cls(archive=True)) as trial:
-                    trial.start()
-                    trial.stop()
-                found.keep_archives()
-        return found
+        """The jars, ready to run. Raises EngineError."""
+        return jars(_HOME / "pom.xml").with_archives(lambda: cls(archive=True))
 
     def start(self) -> Self:
         """Start it and return once it answers, on the port it had. Raises EngineError."""
