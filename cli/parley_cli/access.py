@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 
-from parley_agents.orchestrator.peer import http_client
 from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
 from parley_registry.client import Registry, RegistryClient, catalogue, nearest
@@ -37,6 +36,9 @@ class Access:
 
     def http(self) -> httpx.AsyncClient:
         """A client for calls to agents."""
+        # With all of A2A, which commands that ask the registry alone can do without.
+        from parley_agents.orchestrator.peer import http_client
+
         client = http_client()
         if self.token:
             client.auth = self.token

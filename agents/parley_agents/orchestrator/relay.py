@@ -3,13 +3,15 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from a2a.server.events import EventQueue
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict
 
 from parley_agents.artifacts import GIT_BUNDLE
+
+if TYPE_CHECKING:
+    from a2a.server.events import EventQueue
 
 DELEGATION = "parley.dev/delegation"
 """Metadata of a relayed event: which child, which step, which round, and the child's state."""
@@ -76,7 +78,7 @@ class Child:
 class Relay:
     """Writes into the stream of one task."""
 
-    def __init__(self, queue: EventQueue, task_id: str, context_id: str) -> None:
+    def __init__(self, queue: "EventQueue", task_id: str, context_id: str) -> None:
         self._queue = queue
         self.task_id = task_id
         self.context_id = context_id

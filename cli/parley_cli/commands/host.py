@@ -227,6 +227,9 @@ def host(
 async def _serve(
     executor: str | None, card: Path | None, extended: Path | None, given: dict[str, Any]
 ) -> None:
+    from parley_runtime.lean import load_sdk
+
+    load_sdk()
     from pydantic import ValidationError
 
     from parley_core.telemetry import configure_logging
