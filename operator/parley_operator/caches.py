@@ -111,7 +111,7 @@ class Caches:
             (str(one["metadata"].get("creationTimestamp")), key)
             for key in self.agents
             if key.name == meta["name"] and key.namespace != meta["namespace"]
-            if (one := self.agents.get(key)) and one["spec"].get("runtime") != "remote"
+            if (one := self.agents.get(key)) and not (one["spec"].get("remote") or {}).get("agent")
         ]
         first = min(found, default=None)
         before = first and first < (str(meta.get("creationTimestamp")), Key(meta["namespace"], meta["name"]))

@@ -12,10 +12,11 @@ _LONGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why, in one word and in words."""
+    """Why, in one word and in words; `accepted` is False of what the spec asks for and nobody can give."""
 
     reason: str
     message: str
+    accepted: bool = True
 
     @classmethod
     def of(cls, error: KubeError, what: str) -> "Problem":
@@ -44,7 +45,7 @@ class Problem:
         if not problems:
             return None
         said = dict.fromkeys(one.message for one in problems)
-        return cls(problems[0].reason, "; ".join(said)[:_LONGEST])
+        return cls(problems[0].reason, "; ".join(said)[:_LONGEST], all(one.accepted for one in problems))
 
     def told_in(self, status: Mapping[str, Any]) -> bool:
         """Whether the status says it already."""
@@ -63,22 +64,21 @@ def with_problem(
     generation: int = 0,
     now: float,
 ) -> dict[str, Any]:
-    """The status with the problem, if there is one, as its condition Degraded (since when, `live` may tell)."""
+    """The status with the problem, if there is one, as its condition Degraded, and Accepted and Ready if it is not accepted
+    (since when, `live` may tell)."""
     if problem is None:
         return dict(status)
-    before: Mapping[str, Any] = next(
-        (one for one in live.get("conditions") or () if one["type"] == "Degraded"), {}
-    )
-    since = before.get("lastTransitionTime") if before.get("status") == "True" else None
-    degraded = {
-        "type": "Degraded",
-        "status": "True",
-        "reason": problem.reason,
-        "message": problem.message,
-        "lastTransitionTime": since or clock(now),
-        "observedGeneration": generation,
-    }
-    conditions = [degraded if one["type"] == "Degraded" else one for one in status.get("conditions") or ()]
-    if degraded not in conditions:
-        conditions.append(degraded)
-    return {**status, "phase": "Degraded", "conditions": conditions}
+    told = {"Degraded": "True"} | ({} if problem.accepted else {"Accepted": "False", "Ready": "False"})
+    since = {one["type"]: (one["status"], one["lastTransitionTime"]) for one in live.get("conditions") or ()}
+    conditions = {one["type"]: one for one in status.get("conditions") or ()}
+    for kind, holds in told.items():
+        before, when = since.get(kind, ("", ""))
+        conditions[kind] = {
+            "type": kind,
+            "status": holds,
+            "reason": problem.reason,
+            "message": problem.message,
+            "lastTransitionTime": when if before == holds else clock(now),
+            "observedGeneration": generation,
+        }
+    return {**status, "phase": "Degraded", "conditions": list(conditions.values())}

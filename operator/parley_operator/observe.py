@@ -61,7 +61,7 @@ class Observer:
         versions = self._caches.versions_of(key)
         kept, registry_error = await self._registry(self._name(key, spec))
         table = kept.table if kept else None
-        shared = settings.registry_namespace and spec.runtime != "remote"
+        shared = settings.registry_namespace and not (spec.remote and spec.remote.agent)
         elder = self._caches.elder(agent) if shared else None
         figures, figures_error = None, ""
         if asking.figures(spec, len(versions), table, deleting=deleting):
@@ -125,4 +125,5 @@ def _remote(kept: Kept | None) -> Remote | None:
     if kept is None or not kept.entries:
         return None
     entry = next((one for one in kept.entries if one.latest), kept.entries[0])
-    return Remote(entry.version, entry.health, entry.instances[0].url if entry.instances else "")
+    url = entry.instances[0].url if entry.instances else ""
+    return Remote(entry.version, entry.health, url, entry.source)

@@ -64,11 +64,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An agent that runs elsewhere, as the registry knows it: `health` is up, down or unknown."""
+    """An agent that runs elsewhere, as the registry knows it: `health` is up, down or unknown; `source` is where its card is
+    fetched from, "" when its own hosts publish it."""
 
     version: str
     health: str
     url: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

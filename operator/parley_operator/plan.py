@@ -45,14 +45,16 @@ def plan(observed: Observed) -> Plan:
     except ValidationError as error:
         faults = "; ".join(f"spec.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         return _refused(observed, before, ("SpecInvalid", faults))
-    if spec.runtime == "remote":
-        return remote.plan(observed, spec, before)
     if observed.elder:
         taken = (
             f"the Agent {observed.elder} has this name in the registry, where all namespaces publish in one"
         )
         fault = ("NameTaken", f"{taken}; make it anew under another name")
         return _refused(observed, before, fault, again=_TAKEN)
+    if spec.runtime == "remote":
+        if others := remote.taken(observed, spec, before):
+            return _refused(observed, before, others, again=_TAKEN)
+        return remote.plan(observed, spec, before)
     return _Planning(observed, spec, before).plan()
 
 

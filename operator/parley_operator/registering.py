@@ -10,12 +10,16 @@ from parley_operator.metrics import WRITES
 from parley_operator.tables import Name, Tables
 from parley_registry.client import (
     LatestInUse,
+    NameDiffers,
+    NotOwner,
+    NotPermitted,
     Registry,
     RegistryBusy,
     RegistryError,
     RegistryUnavailable,
     RolloutConflict,
     UnknownAgent,
+    VersionConflict,
     VersionInUse,
 )
 
@@ -38,13 +42,13 @@ class Registering:
         refused = None
         if plan.register:
             try:
-                name = await self._tables.register(of.namespace, plan.register)
+                await self._tables.register(of, plan.register)
                 WRITES.labels("Card", "registered").inc()
-                if name != of.name:
-                    said = (
-                        f"the card at {plan.register} is of an agent called {name}; give the Agent that name"
-                    )
-                    refused = Problem("NameDiffers", said)
+            except NameDiffers as error:
+                said = f"{error}; give the Agent the card's name. Nothing was registered"
+                refused = Problem("NameDiffers", said[:1000], accepted=False)
+            except (NotOwner, NotPermitted, VersionConflict) as error:
+                refused = Problem("NameTaken", str(error)[:1000], accepted=False)
             except RegistryError as error:
                 refused = _problem("CardRefused", error)
             self._tables.forget(of)

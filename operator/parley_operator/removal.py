@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from parley_operator import remote
 from parley_operator.decision import Event, Plan, Scale
 from parley_operator.manifests.meta import FINALIZER
 from parley_operator.manifests.pod import DRAIN_DELAY, MARGIN, PRE_STOP
@@ -61,7 +62,7 @@ def plan(observed: Observed, spec: AgentSpec, before: AgentStatus) -> Plan:
     if observed.table is None and waited < ended + _WITHDRAWING:
         said = f"its cards cannot be withdrawn yet: {observed.registry_error}"
         return Plan(status=_status(observed, before, said), scale=scale, again=5.0)
-    theirs = spec.remote is not None and spec.remote.agent is not None
+    theirs = spec.remote is not None and not remote.ours(observed, spec, before)
     event = Event("Normal", "Removed", "its pods have ended and its cards are withdrawn")
     return Plan(
         events=(event,),

@@ -81,11 +81,11 @@ class Tables:
             self._clients[namespace] = connect(in_namespace(self._url, namespace), token=self._token)
         return self._clients[namespace]
 
-    async def register(self, namespace: str, url: str) -> str:
-        """Register an agent that runs elsewhere by its card's URL: the name that it has there. Raises RegistryUnavailable,
+    async def register(self, of: Name, url: str) -> None:
+        """Register an agent that runs elsewhere by its card's URL, under this name and no other. Raises RegistryUnavailable,
         RegistryError."""
-        async with catalogue(in_namespace(self._url, namespace), token=self._token) as client:
-            return (await client.register_url(url)).name
+        async with catalogue(in_namespace(self._url, of.namespace), token=self._token) as client:
+            await client.register_url(url, name=of.name)
 
     async def read(self, of: Name) -> Kept:
         """What there is of the agent. Raises RegistryUnavailable, RegistryError."""

@@ -580,10 +580,12 @@ def test_a_remote_agent_is_registered_and_as_ready_as_the_registry_says() -> Non
     assert plan(made.observe()).register == "https://other.example"
     made.carry_out(plan(made.observe()))
     assert made.condition("Ready") == ("False", "NotPublished")
-    made.carry_out(plan(replace(made.observe(), remote=Remote("2.1.0", "up", "https://other.example/a2a"))))
+    card = "https://other.example/.well-known/agent-card.json"
+    there = Remote("2.1.0", "up", "https://other.example/a2a", card)
+    made.carry_out(plan(replace(made.observe(), remote=there)))
     assert made.condition("Ready") == ("True", "Published")
     assert made.status.current_version == "2.1.0"
-    made.carry_out(plan(replace(made.observe(), remote=Remote("2.1.0", "down"))))
+    made.carry_out(plan(replace(made.observe(), remote=replace(there, health="down"))))
     assert made.condition("Ready") == ("False", "Down")
     assert not [ref for ref in made.children if ref.kind == "Deployment"]
 

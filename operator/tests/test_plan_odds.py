@@ -15,8 +15,6 @@ from parley_operator.kube.wire import Wire
 from parley_operator.manifests.meta import FINALIZER
 from parley_operator.observed import Ref
 from parley_operator.plan import plan
-from parley_operator.registering import Registering
-from parley_operator.tables import Name, Tables
 
 
 def served() -> World:
@@ -110,7 +108,9 @@ async def test_the_elder_is_the_one_that_was_there_first_and_runs_here() -> None
     async with Wire(Access("http://127.0.0.1:1", None, None, "")) as wire:
         caches = Caches(Kube(wire), (), lambda _: None)
         here, elsewhere, later = (_agent(*one) for one in (("b", "02"), ("a", "03"), ("c", "02")))
-        for one in (here, elsewhere, later, _agent("r", "01", runtime="remote"), _agent("d", "01", "other")):
+        named = _agent("r", "01", runtime="remote")
+        named["spec"]["remote"] = {"agent": "coder"}  # it says whose it is, and publishes nothing
+        for one in (here, elsewhere, later, named, _agent("d", "01", "other")):
             caches.agents.wrote(one)
         assert caches.elder(here) is None
         assert caches.elder(elsewhere) == ("b", "coder")
@@ -121,16 +121,3 @@ def _agent(namespace: str, minute: str, name: str = "coder", runtime: str = "nat
     meta = {"namespace": namespace, "name": name, "resourceVersion": "1"}
     created = {"creationTimestamp": f"2027-01-01T00:{minute}:00Z"}
     return {"metadata": meta | created, "spec": {"runtime": runtime}}
-
-
-async def test_a_card_of_another_name_than_its_agents_is_told_of() -> None:
-    class FakeTables(Tables):
-        async def register(self, namespace: str, url: str) -> str:
-            return "reviewer"
-
-    registering = Registering(FakeTables("http://127.0.0.1:1", None, lambda _: None))
-    refused = await registering.before(Name("team", "coder"), Plan(register="https://other.example"))
-    assert refused is not None
-    assert refused.reason == "NameDiffers"
-    assert "called reviewer" in refused.message
-    assert await registering.before(Name("team", "reviewer"), Plan(register="https://other.example")) is None

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from parley_core.errors import ParleyError
@@ -12,7 +13,7 @@ from parley_registry.backends.nacos import NacosRecord
 from parley_registry.backends.sql import SqlRecord
 from parley_registry.card import check_card
 from parley_registry.entry import PUBLIC, Agent, Instance, Key
-from parley_registry.errors import UnknownAgent, UnknownInstance
+from parley_registry.errors import NameDiffers, UnknownAgent, UnknownInstance
 from parley_registry.external import External
 from parley_registry.feed import Feed
 from parley_registry.nacos.address import NacosAddress
@@ -123,11 +124,16 @@ class Catalogue:
             )
         return self._told(Published(self._trust.judged(done.entry), done.created))
 
-    async def register_url(self, namespace: str, url: str) -> Published:
+    async def register_url(self, namespace: str, url: str, name: str = "") -> Published:
         """See `RegistryClient.register_url`."""
         source, checked = await self._external.fetch(url)
         key = Key(namespace, checked.card.name, checked.card.version)
+        if name and key.name != name:
+            raise NameDiffers(f"the card at {source} is of an agent called {key.name}, not {name}")
         async with self.warden.change("publish", key.agent, key.version) as actor:
+            if name:
+                # It was said whose place is meant: an admin's right to take over others' is not.
+                actor = replace(actor, admin=False)
             await self.warden.require_free(key.agent, actor)
             await self._trust.admit(checked.card)
             done = await self._record.publish(

@@ -1,6 +1,7 @@
 """All that other parts know of the registry: who calls it, over HTTP or straight at Nacos, and the values that go to and fro."""
 
 from parley_registry.audit import Audited
+from parley_registry.cardurl import card_url
 from parley_registry.connecting import (
     catalogue,
     connect,
@@ -18,6 +19,7 @@ from parley_registry.errors import (
     Fault,
     LatestInUse,
     McpRejected,
+    NameDiffers,
     NotAllowed,
     NotOwner,
     NotPermitted,
@@ -66,6 +68,7 @@ __all__ = [
     "McpKey",
     "McpRejected",
     "McpServer",
+    "NameDiffers",
     "NotAllowed",
     "NotOwner",
     "NotPermitted",
@@ -96,6 +99,7 @@ __all__ = [
     "VersionFigures",
     "VersionInUse",
     "analyse",
+    "card_url",
     "catalogue",
     "check_terms",
     "connect",

@@ -62,7 +62,8 @@ class Entry:
     "down" when the last one is gone, "unknown" when none was ever announced. `updated` is when card, latest
     or health last changed, in seconds since the epoch. `signature` is what the registry thinks of the card's
     signatures; `owner` whose the agent is, "" where nobody has to say who they are. `stale` says that the registry could
-    not ask for too long whether this still holds: it serves what Nacos holds, and Nacos is away.
+    not ask for too long whether this still holds: it serves what Nacos holds, and Nacos is away. `source` is where the card of
+    an external agent is fetched from, else "".
     """
 
     namespace: str
@@ -77,6 +78,7 @@ class Entry:
     signature: Signature = UNSIGNED
     owner: str = ""
     stale: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

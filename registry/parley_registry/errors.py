@@ -163,6 +163,13 @@ class NotOwner(RegistryError):
     status = 403
 
 
+class NameDiffers(RegistryError):
+    """The card at a URL is of an agent with another name than the one that it was to be registered under."""
+
+    kind = "name-differs"
+    status = 409
+
+
 class RolloutRejected(RegistryError):
     """The rollout table breaks its rules; `faults` names every one."""
 
@@ -205,6 +212,7 @@ BY_KIND: dict[str, type[RegistryError]] = {
         SignatureRequired,
         NotPermitted,
         NotOwner,
+        NameDiffers,
         PromptRejected,
         UnknownPrompt,
         PromptInUse,

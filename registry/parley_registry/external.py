@@ -11,15 +11,15 @@ from a2a.types import AgentCard
 from parley_core.guardedhttp import ResponseTooLarge, guarded_client
 from parley_core.urlguard import Network, UrlGuard, UrlRefused
 from parley_registry.card import MAX_CARD, CheckedCard, check_card
-from parley_registry.errors import CardUnreachable, RegistryError
+from parley_registry.cardurl import card_url
+from parley_registry.entry import Agent
+from parley_registry.errors import CardUnreachable, NameDiffers, RegistryError
 from parley_registry.legacy import modern
 from parley_registry.record import Record, Source
 
 _logger = logging.getLogger(__name__)
 
 FETCH_SECONDS = 5.0
-WELL_KNOWN = "/.well-known/agent-card.json"
-"""Where a server shows its card (specification, section 8.2)."""
 _AT_ONCE = 8
 
 
@@ -49,10 +49,8 @@ class External:
             self._guard.parse(url)
         except UrlRefused as error:
             raise CardUnreachable(f"no card is fetched from there: {error}") from error
-        place = httpx.URL(url).copy_with(fragment=None)
-        if place.path in ("", "/"):
-            place = place.copy_with(path=WELL_KNOWN)
-        return str(place), await self._fetch(str(place))
+        place = card_url(url)
+        return place, await self._fetch(place)
 
     async def look(self) -> int:
         """Look at the sources that are due, a few at a time; returns how many that were."""
@@ -70,6 +68,10 @@ class External:
         try:
             checked = await self._fetch(source.url)
             await self._admit(checked.card)
+            known = await self._record.latest(Agent(source.namespace, checked.card.name))
+            if known is None or known.source != source.url:
+                # Who registered it had a right to one name; the card may not go on to take another.
+                raise NameDiffers(f"its card is now of an agent called {checked.card.name}")
             await self._record.publish(checked, namespace=source.namespace, instance=None, source=source.url)
         except RegistryError as error:
             _logger.info("the external agent at %s counts as down: %s", source.url, error.summary)

@@ -84,15 +84,15 @@ class RegistryClient:
         """Say that an instance stops now. Withdrawing one that is not known changes nothing."""
         await self._calls.call("DELETE", _instance_path(name, version, instance_id), query=self._here)
 
-    async def register_url(self, url: str) -> Entry:
-        """Register an external agent by the URL of its card, or of its server (then the well-known path is used).
+    async def register_url(self, url: str, *, name: str = "") -> Entry:
+        """Register an external agent by the URL of its card, or of its server (then the well-known path is used). With a
+        `name`, only an agent that is called so, and only if the name is nobody else's: that holds for admins then too.
 
         Raises CardUnreachable when the card cannot be fetched from there, or may not be (a private address),
-        CardRejected, VersionConflict.
+        CardRejected, VersionConflict, NameDiffers, NotOwner.
         """
-        return _entry(
-            await self._calls.call("POST", "/v1/external", {"namespace": self.namespace, "url": url})
-        )
+        body = {"namespace": self.namespace, "url": url} | ({"name": name} if name else {})
+        return _entry(await self._calls.call("POST", "/v1/external", body))
 
     async def get(self, name: str, version: str | None = None) -> Entry:
         """The latest version of an agent, or the one asked for. Raises UnknownAgent."""
@@ -214,6 +214,7 @@ def _entry(told: Mapping[str, Any], *, stale: bool = False) -> Entry:
         health=told["health"],
         instances=tuple(Instance(one["id"], one["url"]) for one in told["instances"]),
         external=told["external"],
+        source=told["source"],
         card=ParseDict(told["card"], AgentCard(), ignore_unknown_fields=True),
         updated=told["updated"],
         signature=Signature(

@@ -50,6 +50,11 @@ class RegisterRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     namespace: Namespace = PUBLIC
     url: str = Field(max_length=MAX_URL, examples=["https://agent.example.com/.well-known/agent-card.json"])
+    name: str = Field(
+        default="",
+        max_length=MAX_NAME,
+        description="What the agent has to be called; a name of another owner is refused then, to admins too.",
+    )
 
 
 class LatestRequest(BaseModel):
@@ -77,6 +82,7 @@ class EntryModel(BaseModel):
     health: Literal["up", "down", "unknown"]
     instances: list[InstanceModel]
     external: bool
+    source: str = Field(description='Where the card of an external agent is fetched from, else "".')
     card: dict[str, Any]
     updated: float = Field(
         description="When card, latest or health last changed, in seconds since the epoch."
@@ -152,6 +158,7 @@ def entry_json(entry: Stored) -> dict[str, Any]:
         "health": entry.health,
         "instances": [{"id": one.id, "url": one.url} for one in entry.instances],
         "external": bool(entry.source),
+        "source": entry.source,
         "card": shown_card(entry),
         "updated": entry.updated,
         "signature": {

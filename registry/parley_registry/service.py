@@ -116,7 +116,7 @@ def _agents(catalogue: Catalogue) -> APIRouter:
     )
     async def register(request: models.RegisterRequest) -> Response:
         """Register an external agent by the URL of its card, or of its server. It is looked at again from time to time."""
-        done = await catalogue.register_url(request.namespace, request.url)
+        done = await catalogue.register_url(request.namespace, request.url, request.name)
         return answer(entry_json(done.entry), 201 if done.created else 200)
 
     @router.get("/agents/{name}", response_model=models.DatedEntryModel, responses=problems(400, 404))

@@ -161,6 +161,7 @@ async def test_the_trail_says_who_did_what_and_who_was_refused_once(
         assert len(first.after) == 64
         assert lines[0].before == lines[-2].after, "what was deleted is known by its digest"
         assert refused.detail.startswith("delete: coder belongs to another owner")
+        assert "its rollouts too" in refused.detail, "what is said fits whatever was refused"
         assert lines[1].before.endswith("|ann")
         assert lines[1].after.endswith("|bob")
         assert await root.trail(everywhere=True, limit=6) == lines

@@ -18,9 +18,12 @@ from parley_registry.__main__ import main
 from parley_registry.client import (
     CardRejected,
     CardUnreachable,
+    NameDiffers,
     NotAllowed,
     RegistryClient,
+    UnknownAgent,
     VersionConflict,
+    card_url,
 )
 from parley_registry.external import External
 from parley_registry.service import create_app
@@ -80,10 +83,38 @@ async def test_an_external_agent_is_registered_by_its_server_and_followed(
             assert (await client.get("visitor", "1.0.0")).health == "down"
 
 
+async def test_a_card_that_goes_on_to_call_itself_by_another_name_is_not_registered_under_it(
+    tmp_path: Path, other: CardServer
+) -> None:
+    other.show(card_json("visitor"))
+    with RegistryThread(tmp_path / "r.db", look_every=0.3) as registry:
+        async with RegistryClient(registry.url) as client:
+            await client.register_url(other.url)
+            other.show(card_json("coder"))
+            await told(client, "visitor", "down")
+            with pytest.raises(UnknownAgent):
+                await client.get("coder")
+            other.show(card_json("visitor"))
+            await told(client, "visitor", "up")
+
+
+async def test_a_card_is_registered_under_the_name_that_was_told_or_not_at_all(
+    registry: RegistryThread, other: CardServer
+) -> None:
+    other.show(card_json("visitor"))
+    async with RegistryClient(registry.url) as client:
+        with pytest.raises(NameDiffers, match="called visitor, not coder"):
+            await client.register_url(other.url, name="coder")
+        with pytest.raises(UnknownAgent):
+            await client.get("visitor")
+        entry = await client.register_url(other.url, name="visitor")
+        assert entry.source == card_url(other.url)
+
+
 async def told(client: RegistryClient, name: str, health: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while (await client.get(name)).health != health:
-        assert time.monotonic() < deadline, f"{name} is not {health} within 10 s"
+        assert time.monotonic() < deadline, f"{name} is not {health} within 40 s"
         await asyncio.sleep(0.05)
 
 

@@ -207,6 +207,8 @@ class AgentStatus(Model):
     """Where the agent answers in the cluster."""
     registry_url: Text = ""
     """Where the registry has it."""
+    source: Text = ""
+    """URL of the card by which an agent that runs elsewhere was registered."""
     replicas: int = 0
     """Pods of the current version."""
     ready: Text = ""

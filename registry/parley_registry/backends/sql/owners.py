@@ -40,7 +40,8 @@ def take(db: Transaction, agent: Agent, owner: str, actor: Actor) -> None:
         db.audit(actor, "owner", agent, after=actor.name)
     elif not actor.admin:
         raise NotOwner(
-            f"{agent.name} belongs to another owner; publish under another name, or have its owner hand it over"
+            f"{agent.name} belongs to another owner: only they, and admins of the name, may change it, its rollouts too; "
+            "have its owner hand it over, or publish an agent of your own under another name"
         )
 
 
