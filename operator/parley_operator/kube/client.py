@@ -15,6 +15,9 @@ PAGE = 500
 _APPLY = "application/apply-patch+yaml"
 _NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _MERGE = "application/merge-patch+json"
+_BY_US = {"fieldManager": MANAGER, "fieldValidation": "Ignore"}
+"""What is written is not checked a second time for fields that there are not: the server would tell of them in a header that
+nobody reads, and it costs it an eighth of all that a write does. (Applying refuses them anyway, in kinds of its own.)"""
 
 
 class Kube:
@@ -59,15 +62,13 @@ class Kube:
     async def create(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Make the object. Raises AlreadyExists, Invalid."""
         meta = obj["metadata"]
-        return await self._write(
-            "POST", kind_of(obj).path(meta["namespace"]), {"fieldManager": MANAGER}, body=obj
-        )
+        return await self._write("POST", kind_of(obj).path(meta["namespace"]), _BY_US, body=obj)
 
     async def replace(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Put the object in the place of the one with the same resourceVersion. Raises Stale."""
         meta = obj["metadata"]
         path = kind_of(obj).path(meta["namespace"], meta["name"])
-        return await self._write("PUT", path, {"fieldManager": MANAGER}, body=obj)
+        return await self._write("PUT", path, _BY_US, body=obj)
 
     async def apply(
         self, obj: Mapping[str, Any], *, subresource: str = "", manager: str = MANAGER, force: bool = False
@@ -76,7 +77,7 @@ class Kube:
         and do not name now goes. The object as it is then. Raises FieldConflict, Invalid, NotFound (its namespace)."""
         meta = obj["metadata"]
         path = kind_of(obj).path(meta["namespace"], meta["name"], subresource)
-        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        query = {**_BY_US, "fieldManager": manager, "force": "true" if force else "false"}
         return await self._write("PATCH", path, query, body=obj, content=_APPLY)
 
     async def patch(
@@ -85,7 +86,7 @@ class Kube:
         """Merge a change (RFC 7386) into the object; with a resourceVersion in it only when that is still its own.
         The object (or subresource) as it is then. Raises NotFound, Stale."""
         path = kind.path(namespace, name, subresource)
-        return await self._write("PATCH", path, {"fieldManager": MANAGER}, body=change, content=_MERGE)
+        return await self._write("PATCH", path, _BY_US, body=change, content=_MERGE)
 
     async def set_status(
         self, kind: Kind, namespace: str, name: str, version: str, status: Mapping[str, Any]
@@ -99,7 +100,7 @@ class Kube:
             "status": status,
         }
         path = kind.path(namespace, name, "status")
-        return await self._write("PUT", path, {"fieldManager": MANAGER}, body=obj)
+        return await self._write("PUT", path, _BY_US, body=obj)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
         """Delete the object (only the one with that uid, if given) and, in the background, what it owns. Nothing
