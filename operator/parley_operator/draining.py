@@ -59,7 +59,8 @@ def wind_down(
         elif one.version in held:
             update |= {"idle_since": None, "drained_at": None, "moved": False}
         elif row is not None and row.state == "Drained":
-            update |= {"drained_at": status.drained_at or clock(now), "idle_since": None}
+            idle = _rests_since(one, status, figures, now)
+            update |= {"drained_at": status.drained_at or clock(now), "idle_since": idle}
         elif status.drained_at is None or (row is not None and row.state == "Draining"):
             if status.drained_at is not None:  # it drains once more: somebody had given it a share meanwhile
                 anew = {"draining_since": None, "idle_since": None, "drained_at": None, "moved": False}
@@ -76,6 +77,11 @@ def wind_down(
         statuses[one.name] = status.model_copy(update=update)
     table, told = _orphans(table, rows, known, figures)
     return Wound(table, statuses, (*events, *told))
+
+
+def has_rested(status: AgentVersionStatus, policy: RolloutPolicy, now: float) -> bool:
+    """Whether a version has had nothing to do for so long that its pods may go."""
+    return status.idle_since is not None and now - unclock(status.idle_since) >= _rest(policy)
 
 
 def expired(
@@ -106,11 +112,23 @@ def _winding(
     since = status.draining_since or clock(now)
     idle = (status.idle_since or clock(now)) if tasks == 0 else None
     dates: dict[str, str | None] = {"draining_since": since, "idle_since": idle}
-    if idle is not None and now - unclock(idle) >= max(SETTLED, seconds(policy.drain.idle)):
-        return "idle", dates | {"drained_at": clock(now), "idle_since": None}
+    if idle is not None and now - unclock(idle) >= _rest(policy):
+        return "idle", dates | {"drained_at": clock(now)}
     if now - unclock(since) >= seconds(policy.drain.deadline):
         return "expired", dates | {"drained_at": clock(now), "idle_since": None}
     return "", dates
+
+
+def _rest(policy: RolloutPolicy) -> float:
+    return max(SETTLED, seconds(policy.drain.idle))
+
+
+def _rests_since(one: Version, status: AgentVersionStatus, figures: Figures | None, now: float) -> str | None:
+    """Since when a drained version, whose pods a message in an old context has brought back, has nothing to do again."""
+    if figures is None:
+        return status.idle_since
+    working = figures[one.version].working if one.version in figures else 0
+    return None if working or not one.replicas else status.idle_since or clock(now)
 
 
 def _after(row: RolloutVersion | None, end: str) -> dict[str, Any]:

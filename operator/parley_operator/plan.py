@@ -258,7 +258,8 @@ class _Planning:
         if wakes and figures is None:
             return None, status  # it may have been woken for tasks that go on
         waiting = figures[one.version].working if figures and one.version in figures else 0
-        if wakes and waiting:
+        rested = draining.has_rested(status, self._spec.rollout, self._now)
+        if wakes and (waiting or (one.replicas and not rested)):
             return max(one.replicas, 1), status
         return 0, status
 

@@ -422,8 +422,16 @@ def test_a_message_in_an_old_conversation_wakes_its_version() -> None:
     assert made.replicas("one") == 1
     made.settle(30)
     assert made.replicas("one") == 1
+    # Between two messages of a conversation that goes on it stays.
+    for _ in range(5):
+        made.work[made.version("one")].open = 0
+        made.settle(3)
+        assert made.replicas("one") == 1
+        made.work[made.version("one")].open = 1
+        made.settle(3)
+        assert made.replicas("one") == 1
     made.work[made.version("one")].open = 0
-    made.settle(10)
+    made.settle(15)
     assert made.replicas("one") == 0
 
 
