@@ -40,6 +40,10 @@ AllNamespaces = Annotated[
     bool,
     typer.Option("--all-namespaces", "-A", envvar="PARLEY_ALL_NAMESPACES", help="Those of all namespaces."),
 ]
+AllVersions = Annotated[
+    bool,
+    typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
+]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
@@ -89,6 +93,14 @@ def chosen_namespace(here: str, namespace: str, everywhere: bool) -> str:
     if everywhere and namespace:
         raise Misuse("--namespace and --all-namespaces contradict each other: leave one out")
     return "" if everywhere else here
+
+
+def one_or_all(name: str, every: bool) -> tuple[str, str]:
+    """Name and version of `NAME@VERSION`; version "" for all of them. Raises Misuse when neither one nor all are asked for."""
+    plain, _, version = name.partition("@")
+    if not version and not every:
+        raise Misuse(f"name one version as {plain}@VERSION, or give --all-versions")
+    return plain, version
 
 
 MORE = {"allow_extra_args": True}

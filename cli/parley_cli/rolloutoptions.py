@@ -45,8 +45,10 @@ Drain = Annotated[
 ]
 
 
-def terms_of(rules: str, level: float, sample: int, tolerance: float) -> "Terms":
-    """What a canary is judged by. Raises BadRequest."""
+def terms_of(
+    rules: Rules = "failure-rate,p95", level: Level = 0.01, sample: Sample = 20, tolerance: Tolerance = 0.2
+) -> "Terms":
+    """What a canary is judged by (see `gathered`). Raises BadRequest."""
     from parley_registry.client import Terms, check_terms
 
     named = () if rules == "none" else tuple(one.strip() for one in rules.split(","))

@@ -1,6 +1,5 @@
 """`parley agents`: what is in the registry."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,27 +13,13 @@ from parley_cli.agentview import (
     show_page,
     show_trail,
 )
-from parley_cli.options import (
-    AllNamespaces,
-    Json,
-    Misuse,
-    Namespace,
-    Registry,
-    TokenFile,
-    chosen_namespace,
-    complete,
-    registry_of,
-)
+from parley_cli.gathered import gathered
+from parley_cli.meant import Meant
+from parley_cli.options import AllNamespaces, AllVersions, Json, Misuse, chosen_namespace
 from parley_core.errors import ParleyError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from parley_registry import client
-    from parley_registry.client import Audited, Entry, RegistryClient
-
-    There = AbstractAsyncContextManager[client.Registry]
-    Catalogue = AbstractAsyncContextManager[RegistryClient]
+    from parley_registry.client import Entry, Page, Registry
 
 
 class NotDeleted(ParleyError):
@@ -47,33 +32,18 @@ Limit = Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help=
 Name = Annotated[str, typer.Argument(help="The agent's name, or NAME@VERSION.")]
 
 
-def _there(context: typer.Context, registry: str, namespace: str, token_file: Path | None) -> "There":
-    """What the registry itself is asked, and Nacos where that is the registry and has no catalogue."""
-    from parley_cli.access import Access
-
-    return Access.given(token_file).registry(registry_of(context.obj, registry, namespace))
-
-
-def _catalogue(context: typer.Context, registry: str, namespace: str, token_file: Path | None) -> "Catalogue":
-    """What only a registry service knows."""
-    from parley_cli.access import Access
-
-    return Access.given(token_file).catalogue(registry_of(context.obj, registry, namespace))
-
-
 @app.command("list")
+@gathered(meant=Meant)
 def list_(
-    context: typer.Context,
     limit: Limit = 100,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
     everywhere: AllNamespaces = False,
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """All agents, in their latest version."""
-    wanted = {"limit": limit, "latest": True, **_where(namespace, everywhere)}
-    complete(_search(_there(context, registry, namespace, token_file), wanted, as_json))
+    wanted = {"limit": limit, "latest": True, **_where(meant, everywhere)}
+    _search(meant, wanted, as_json)
 
 
 def _filter(variable: str, help: str) -> typer.models.OptionInfo:  # noqa: A002
@@ -85,8 +55,8 @@ Values = list[str] | None
 
 
 @app.command()
+@gathered(meant=Meant)
 def search(
-    context: typer.Context,
     text: Annotated[list[str] | None, typer.Argument(help="Words to look for; slips are forgiven.")] = None,
     skill: Annotated[Values, _filter("SKILL", "Id of a skill it must have.")] = None,
     tag: Annotated[Values, _filter("TAG", "Tag of one of its skills.")] = None,
@@ -116,10 +86,9 @@ def search(
     ] = False,
     limit: Limit = 20,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
     everywhere: AllNamespaces = False,
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """The agents for which all that is given holds, best first, and why. Of an option given several times, one value must."""
     wanted = {
@@ -142,23 +111,26 @@ def search(
         "latest": latest,
         "semantic": not words_only,
         "limit": limit,
-        **_where(namespace, everywhere),
+        **_where(meant, everywhere),
     }
-    complete(_search(_there(context, registry, namespace, token_file), wanted, as_json))
+    _search(meant, wanted, as_json)
 
 
-def _where(namespace: str, everywhere: bool) -> dict[str, Any]:
+def _where(meant: Meant, everywhere: bool) -> dict[str, Any]:
     """The criterion that a choice of namespaces is."""
-    return {} if chosen_namespace("here", namespace, everywhere) else {"namespace": None}
+    return {} if chosen_namespace("here", meant.namespace, everywhere) else {"namespace": None}
 
 
-async def _search(at: "There", wanted: dict[str, Any], as_json: bool) -> None:
-    async with at as registry:
+def _search(meant: Meant, wanted: dict[str, Any], as_json: bool) -> None:
+    async def found(registry: "Registry") -> "Page":
         page = await registry.search(**wanted)
         if not page.entries:
             everything = {name: value for name, value in wanted.items() if name == "namespace"}
             some = bool((await registry.search(**everything, limit=1)).entries)
             typer.echo("no agent fits" if some else _empty(registry.namespace, wanted), err=True)
+        return page
+
+    page = meant.ask(found)
     put_page(page) if as_json else show_page(page)
 
 
@@ -171,41 +143,39 @@ def _empty(namespace: str, wanted: dict[str, Any]) -> str:
 
 
 @app.command()
+@gathered(meant=Meant)
 def show(
-    context: typer.Context,
     name: Name,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """An agent: where it runs, what it can do, its card."""
-    entry = complete(_get(_there(context, registry, namespace, token_file), name))
+    plain, _, version = name.partition("@")
+    entry = meant.ask(lambda registry: registry.get(plain, version or None))
     put_entries([entry]) if as_json else show_entry(entry)
 
 
 @app.command()
+@gathered(meant=Meant)
 def versions(
-    context: typer.Context,
     name: Name,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """All versions of an agent, highest first."""
-    entries = complete(_versions(_there(context, registry, namespace, token_file), name))
+    entries = meant.ask(lambda registry: registry.versions(name))
     put_entries(entries) if as_json else show_entries(entries, [""] * len(entries))
 
 
 @app.command()
+@gathered(meant=Meant)
 def register(
-    context: typer.Context,
     url: Annotated[str, typer.Argument(help="URL of the agent's card, or of its server.")],
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Register an agent that does not publish itself. The registry fetches its card, now and from time to time.
 
@@ -215,51 +185,42 @@ def register(
 
     if not is_url(url):
         raise Misuse(f"{url!r} is not the URL of an agent; write it like https://agents.example.com/weather")
-    _tell(
-        "registered", complete(_register(_catalogue(context, registry, namespace, token_file), url)), as_json
-    )
+    _tell("registered", meant.ask_catalogue(lambda catalogue: catalogue.register_url(url)), as_json)
 
 
 @app.command("set-latest")
+@gathered(meant=Meant)
 def set_latest(
-    context: typer.Context,
     name: Annotated[str, typer.Argument(help="NAME@VERSION.")],
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Make a version the latest, for a roll back too. It stays so until a higher release is published."""
     plain, _, version = name.partition("@")
     if not version:
         raise Misuse(f"say which version, as {plain}@VERSION; `parley agents versions {plain}` lists them")
-    _tell(
-        "latest",
-        complete(_set_latest(_there(context, registry, namespace, token_file), plain, version)),
-        as_json,
-    )
+    _tell("latest", meant.ask(lambda registry: registry.set_latest(plain, version)), as_json)
 
 
 @app.command()
+@gathered(meant=Meant)
 def transfer(
-    context: typer.Context,
     name: Annotated[str, typer.Argument(help="The agent's name.")],
     owner: Annotated[
         str, typer.Argument(help='The new owner, as `agents show` names owners; "" for nobody.')
     ],
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Hand an agent over to another owner. Its owner may, and who has the admin right to its name."""
-    catalogue = _catalogue(context, registry, namespace, token_file)
-    _tell("handed over", complete(_transfer(catalogue, name, owner)), as_json)
+    _tell("handed over", meant.ask_catalogue(lambda catalogue: catalogue.transfer(name, owner)), as_json)
 
 
 @app.command()
+@gathered(meant=Meant)
 def history(
-    context: typer.Context,
     name: Annotated[str, typer.Argument(help="The agent's name. Default: all agents, for admins.")] = "",
     actor: Annotated[str, typer.Option(envvar="PARLEY_ACTOR", help="Only what this owner did.")] = "",
     action: Annotated[
@@ -268,14 +229,13 @@ def history(
     before: Annotated[int, typer.Option(envvar="PARLEY_BEFORE", min=0, help="Go on from this line.")] = 0,
     limit: Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=1000, help="Lines at most.")] = 50,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Who changed what of an agent, newest first."""
-    catalogue = _catalogue(context, registry, namespace, token_file)
-    wanted = {"name": name, "actor": actor, "action": action, "before": before, "limit": limit}
-    lines = complete(_trail(catalogue, wanted))
+    lines = meant.ask_catalogue(
+        lambda catalogue: catalogue.trail(name=name, actor=actor, action=action, before=before, limit=limit)
+    )
     if as_json:
         from dataclasses import asdict
 
@@ -290,66 +250,41 @@ def history(
 
 
 @app.command()
+@gathered(meant=Meant)
 def delete(
-    context: typer.Context,
     name: Name,
-    every: Annotated[
-        bool,
-        typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
-    ] = False,
+    every: AllVersions = False,
     force: Annotated[
         bool, typer.Option("--force", envvar="PARLEY_FORCE", help="An agent that runs, too.")
     ] = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Delete a version of an agent from the registry, or the agent. A host that still runs publishes itself again."""
-    gone = complete(_delete(_there(context, registry, namespace, token_file), name, every, force))
+    gone = meant.ask(lambda registry: _delete(registry, name, every, force))
     typer.echo(f"deleted: {', '.join(gone)}")
 
 
-async def _register(at: "Catalogue", url: str) -> "Entry":
-    async with at as catalogue:
-        return await catalogue.register_url(url)
-
-
-async def _set_latest(at: "There", name: str, version: str) -> "Entry":
-    async with at as catalogue:
-        return await catalogue.set_latest(name, version)
-
-
-async def _transfer(at: "Catalogue", name: str, owner: str) -> "Entry":
-    async with at as catalogue:
-        return await catalogue.transfer(name, owner)
-
-
-async def _trail(at: "Catalogue", wanted: dict[str, Any]) -> "list[Audited]":
-    async with at as catalogue:
-        return await catalogue.trail(**wanted)
-
-
-async def _delete(at: "There", name: str, every: bool, force: bool) -> list[str]:
+async def _delete(registry: "Registry", name: str, every: bool, force: bool) -> list[str]:
     plain, _, version = name.partition("@")
-    async with at as registry:
-        if version:
-            await registry.delete(plain, version)
-            return [f"{plain} {version}"]
-        there = await registry.versions(plain)
-        numbers = [entry.version for entry in there]
-        if len(there) > 1 and not every:
-            raise Misuse(
-                f"{plain} has {len(there)} versions ({', '.join(numbers)}): name one as {plain}@VERSION, "
-                "or give --all-versions"
-            )
-        running = [f"{entry.version} at {one.url}" for entry in there for one in entry.instances]
-        if running and not force:
-            raise NotDeleted(
-                f"{plain} runs ({', '.join(running[:5])}{' …' if len(running) > 5 else ''}) and would publish itself again "
-                "within seconds: stop it first, or give --force"
-            )
-        await registry.delete(plain)
-        return [f"{plain} {one}" for one in numbers]
+    if version:
+        await registry.delete(plain, version)
+        return [f"{plain} {version}"]
+    there = await registry.versions(plain)
+    numbers = [entry.version for entry in there]
+    if len(there) > 1 and not every:
+        raise Misuse(
+            f"{plain} has {len(there)} versions ({', '.join(numbers)}): name one as {plain}@VERSION, "
+            "or give --all-versions"
+        )
+    running = [f"{entry.version} at {one.url}" for entry in there for one in entry.instances]
+    if running and not force:
+        raise NotDeleted(
+            f"{plain} runs ({', '.join(running[:5])}{' …' if len(running) > 5 else ''}) and would publish itself again "
+            "within seconds: stop it first, or give --force"
+        )
+    await registry.delete(plain)
+    return [f"{plain} {one}" for one in numbers]
 
 
 def _tell(what: str, entry: "Entry", as_json: bool) -> None:
@@ -359,14 +294,3 @@ def _tell(what: str, entry: "Entry", as_json: bool) -> None:
         put_json(entry_json(entry))
         return
     typer.echo(f"{what}: {entry.name} {entry.version}  {entry.health}")
-
-
-async def _get(at: "There", name: str) -> "Entry":
-    plain, _, version = name.partition("@")
-    async with at as catalogue:
-        return await catalogue.get(plain, version or None)
-
-
-async def _versions(at: "There", name: str) -> "list[Entry]":
-    async with at as catalogue:
-        return await catalogue.versions(name)

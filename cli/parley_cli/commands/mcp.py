@@ -1,27 +1,17 @@
 """`parley mcp`: MCP servers in the registry."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parley_cli.options import (
-    AllNamespaces,
-    Json,
-    Misuse,
-    Namespace,
-    Registry,
-    TokenFile,
-    chosen_namespace,
-    complete,
-    registry_of,
-)
+from parley_cli.gathered import gathered
+from parley_cli.meant import Meant
+from parley_cli.options import AllNamespaces, AllVersions, Json, chosen_namespace, one_or_all
 
 if TYPE_CHECKING:
-    from parley_registry.mcp.server import McpKey, McpServer, McpServers
-
-T = TypeVar("T")
+    from parley_registry.client import Registry
+    from parley_registry.mcp.server import McpKey, McpRegistered, McpServer
 
 app = typer.Typer(no_args_is_help=True, help="Find MCP servers in the registry.")
 
@@ -29,28 +19,21 @@ Name = Annotated[str, typer.Argument(help="The server's name, or NAME@VERSION.")
 
 
 @app.command("list")
+@gathered(meant=Meant)
 def list_(
-    context: typer.Context,
     text: Annotated[list[str] | None, typer.Argument(help="Words in name, description or tools.")] = None,
-    namespace: Namespace = "",
     everywhere: AllNamespaces = False,
     limit: Annotated[
         int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help="How many at most.")
     ] = 100,
     as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """The MCP servers there are, in their latest versions."""
-    page = complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: all_.list(
-                chosen_namespace(here, namespace, everywhere), " ".join(text or ()), limit
-            ),
+    page = meant.ask(
+        lambda registry: registry.mcp.list(
+            chosen_namespace(registry.namespace, meant.namespace, everywhere), " ".join(text or ()), limit
         )
     )
     if as_json:
@@ -71,25 +54,11 @@ def list_(
 
 
 @app.command()
-def show(
-    context: typer.Context,
-    name: Name,
-    namespace: Namespace = "",
-    as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
-) -> None:
+@gathered(meant=Meant)
+def show(name: Name, as_json: Json = False, *, meant: Meant) -> None:
     """An MCP server: where it is, how it is spoken to, its tools."""
     plain, _, version = name.partition("@")
-    found = complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: all_.get(_key(here, plain), version or None),
-        )
-    )
+    found = meant.ask(lambda registry: registry.mcp.get(_key(registry, plain), version or None))
     if as_json:
         _put(found)
         return
@@ -109,20 +78,20 @@ def show(
 
 
 @app.command()
+@gathered(meant=Meant)
 def register(
-    context: typer.Context,
     file: Annotated[
         Path, typer.Argument(help="A .json file with name, version, protocol, endpoints, tools.")
     ],
-    namespace: Namespace = "",
     as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Register a version of an MCP server. A version never changes; the same again is no error."""
     from parley_cli.promptfile import json_in
 
-    done = complete(_register(context, registry, namespace, token_file, json_in(file)))
+    told = json_in(file)
+    done = meant.ask(lambda registry: _register(registry, meant.namespace, told))
     if as_json:
         _put(done.server)
         return
@@ -131,65 +100,27 @@ def register(
 
 
 @app.command()
-def delete(
-    context: typer.Context,
-    name: Name,
-    every: Annotated[
-        bool,
-        typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
-    ] = False,
-    namespace: Namespace = "",
-    registry: Registry = "",
-    token_file: TokenFile = None,
-) -> None:
+@gathered(meant=Meant)
+def delete(name: Name, every: AllVersions = False, *, meant: Meant) -> None:
     """Delete a version of an MCP server from the registry, or all of them."""
-    plain, _, version = name.partition("@")
-    if not version and not every:
-        raise Misuse(f"name one version as {plain}@VERSION, or give --all-versions")
-    complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: all_.delete(_key(here, plain), version or None),
-        )
-    )
+    plain, version = one_or_all(name, every)
+    meant.ask(lambda registry: registry.mcp.delete(_key(registry, plain), version or None))
     typer.echo(f"deleted: {plain} {version or 'with all its versions'}")
 
 
-async def _on(
-    context: typer.Context,
-    registry: str,
-    namespace: str,
-    token_file: Path | None,
-    work: "Callable[[McpServers, str], Awaitable[T]]",
-) -> T:
-    """What `work` makes of the registry's MCP servers and the namespace that is meant."""
-    from parley_cli.access import Access
-
-    async with Access.given(token_file).registry(registry_of(context.obj, registry, namespace)) as found:
-        return await work(found.mcp, found.namespace)
-
-
-async def _register(
-    context: typer.Context, registry: str, namespace: str, token_file: Path | None, told: dict[str, Any]
-) -> Any:
+async def _register(registry: "Registry", namespace: str, told: dict[str, Any]) -> "McpRegistered":
     import time
 
     from parley_registry.mcp.check import check_server
 
-    async def register(all_: "McpServers", here: str) -> Any:
-        where = namespace or told.get("namespace") or here
-        return await all_.register(check_server(told | {"namespace": where}, now=time.time()))
-
-    return await _on(context, registry, namespace, token_file, register)
+    where = namespace or told.get("namespace") or registry.namespace
+    return await registry.mcp.register(check_server(told | {"namespace": where}, now=time.time()))
 
 
-def _key(namespace: str, name: str) -> "McpKey":
+def _key(registry: "Registry", name: str) -> "McpKey":
     from parley_registry.mcp.server import McpKey
 
-    return McpKey(namespace, name)
+    return McpKey(registry.namespace, name)
 
 
 def _properties(schema: Any) -> list[str]:

@@ -1,30 +1,20 @@
 """`parley prompts`: what agents tell their models, versioned in the registry."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parley_cli.options import (
-    AllNamespaces,
-    Json,
-    Misuse,
-    Namespace,
-    Registry,
-    TokenFile,
-    chosen_namespace,
-    complete,
-    registry_of,
-)
+from parley_cli.gathered import gathered
+from parley_cli.meant import Meant
+from parley_cli.options import AllNamespaces, AllVersions, Json, Misuse, chosen_namespace, one_or_all
 from parley_cli.promptfile import defaults, pair, told_in
 from parley_cli.promptview import put_prompts, put_version, show_prompt, show_prompts, show_version
 
 if TYPE_CHECKING:
-    from parley_registry.prompts.prompt import Prompt, PromptKey, PromptVersion
+    from parley_registry.client import Registry
+    from parley_registry.prompts.prompt import Prompt, PromptKey, PromptVersion, Pushed
     from parley_registry.prompts.source import PromptSource
-
-T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="Keep the prompts of agents in the registry.")
 
@@ -38,28 +28,21 @@ Remove = Annotated[bool, typer.Option("--remove", envvar="PARLEY_REMOVE", help="
 
 
 @app.command("list")
+@gathered(meant=Meant)
 def list_(
-    context: typer.Context,
     text: Annotated[list[str] | None, typer.Argument(help="Words in name or description.")] = None,
-    namespace: Namespace = "",
     everywhere: AllNamespaces = False,
     limit: Annotated[
         int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=200, help="How many at most.")
     ] = 100,
     as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """The prompts there are, and where their labels point."""
-    page = complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: all_.list(
-                chosen_namespace(here, namespace, everywhere), " ".join(text or ()), limit
-            ),
+    page = meant.ask(
+        lambda registry: registry.prompts.list(
+            chosen_namespace(registry.namespace, meant.namespace, everywhere), " ".join(text or ()), limit
         )
     )
     if as_json:
@@ -77,31 +60,15 @@ def list_(
 
 
 @app.command()
-def show(
-    context: typer.Context,
-    name: Versioned,
-    namespace: Namespace = "",
-    as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
-) -> None:
+@gathered(meant=Meant)
+def show(name: Versioned, as_json: Json = False, *, meant: Meant) -> None:
     """A prompt with its versions, labels and bindings, or the text of one version."""
     plain, _, version = name.partition("@")
     if version:
-        found = complete(
-            _on(
-                context,
-                registry,
-                namespace,
-                token_file,
-                lambda all_, here: all_.version(_key(here, plain), version),
-            )
-        )
+        found = meant.ask(lambda registry: registry.prompts.version(_key(registry, plain), version))
         put_version(found) if as_json else show_version(found)
         return
-    prompt = complete(
-        _on(context, registry, namespace, token_file, lambda all_, here: all_.get(_key(here, plain)))
-    )
+    prompt = meant.ask(lambda registry: registry.prompts.get(_key(registry, plain)))
     if as_json:
         put_prompts([prompt])
         return
@@ -109,8 +76,8 @@ def show(
 
 
 @app.command()
+@gathered(meant=Meant)
 def push(
-    context: typer.Context,
     file: Annotated[
         Path, typer.Argument(help="The template as text, or a .json file with all of a version.")
     ],
@@ -134,10 +101,9 @@ def push(
         str, typer.Option(envvar="PARLEY_DESCRIPTION", help="What this version is about.")
     ] = "",
     author: Annotated[str, typer.Option(envvar="PARLEY_AUTHOR", help="Who wrote it.")] = "",
-    namespace: Namespace = "",
     as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Push a new version of a prompt. A version never changes; the same again is no error."""
     given = {"name": name, "version": version, "description": description, "author": author}
@@ -145,7 +111,7 @@ def push(
     if default:
         told["variables"] = [*told.get("variables", []), *defaults(default)]
     told["labels"] = [*told.get("labels", []), *(label or ())]
-    done = complete(_push(context, registry, namespace, token_file, told))
+    done = meant.ask(lambda registry: _push(registry, meant.namespace, told))
     if as_json:
         put_version(done.version)
         return
@@ -155,149 +121,92 @@ def push(
 
 
 @app.command("label")
+@gathered(meant=Meant)
 def label_(
-    context: typer.Context,
     name: Name,
     label: Annotated[str, typer.Argument(help="The label, as production.")],
     version: Annotated[str, typer.Argument(help="The version that it points to from now on.")] = "",
     remove: Remove = False,
-    namespace: Namespace = "",
     as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Have a label point to a version: agents that ask for it get that version within a second."""
     _one_of(version, remove, f"parley prompts label {name} {label}")
-    done = complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: (
-                all_.unlabel(_key(here, name), label)
-                if remove
-                else all_.label(_key(here, name), label, version)
-            ),
+    done = meant.ask(
+        lambda registry: (
+            registry.prompts.unlabel(_key(registry, name), label)
+            if remove
+            else registry.prompts.label(_key(registry, name), label, version)
         )
     )
     _tell(done, f"{label} of {name} is {'removed' if remove else version}", as_json)
 
 
 @app.command()
+@gathered(meant=Meant)
 def bind(
-    context: typer.Context,
     name: Name,
     agent: Annotated[str, typer.Argument(help="The agent's version, as coder@2.0.0.")],
     version: Annotated[
         str, typer.Argument(help="The version that it gets, whatever label it asks for.")
     ] = "",
     remove: Remove = False,
-    namespace: Namespace = "",
     as_json: Json = False,
-    registry: Registry = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Give one version of an agent a version of a prompt of its own: what a canary tries."""
     who = _agent(agent)
     _one_of(version, remove, f"parley prompts bind {name} {agent}")
-    done = complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: (
-                all_.unbind(_key(here, name), who) if remove else all_.bind(_key(here, name), who, version)
-            ),
+    done = meant.ask(
+        lambda registry: (
+            registry.prompts.unbind(_key(registry, name), who)
+            if remove
+            else registry.prompts.bind(_key(registry, name), who, version)
         )
     )
     _tell(done, f"{who} gets {'what its label says' if remove else version} of {name}", as_json)
 
 
 @app.command()
-def delete(
-    context: typer.Context,
-    name: Versioned,
-    every: Annotated[
-        bool,
-        typer.Option("--all-versions", envvar="PARLEY_ALL_VERSIONS", help="Delete all versions there are."),
-    ] = False,
-    namespace: Namespace = "",
-    registry: Registry = "",
-    token_file: TokenFile = None,
-) -> None:
+@gathered(meant=Meant)
+def delete(name: Versioned, every: AllVersions = False, *, meant: Meant) -> None:
     """Delete a version that no label and no agent version names, or a whole prompt."""
-    plain, _, version = name.partition("@")
-    if not version and not every:
-        raise Misuse(f"name one version as {plain}@VERSION, or give --all-versions")
-    complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: all_.delete(_key(here, plain), version or None),
-        )
-    )
+    plain, version = one_or_all(name, every)
+    meant.ask(lambda registry: registry.prompts.delete(_key(registry, plain), version or None))
     typer.echo(f"deleted: {plain} {version or 'with all its versions'}")
 
 
 @app.command()
+@gathered(meant=Meant)
 def render(
-    context: typer.Context,
     name: Versioned,
     values: Annotated[
         list[str] | None, typer.Argument(metavar="NAME=TEXT…", help="Values of its variables.")
     ] = None,
     label: Label = "production",
     agent: Agent = "",
-    namespace: Namespace = "",
-    registry: Registry = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """The text that an agent would get: of one version, or of the one that a label and its agent version mean."""
     plain, _, version = name.partition("@")
     given = dict(pair(one) for one in values or ())
-    found = complete(
-        _on(
-            context,
-            registry,
-            namespace,
-            token_file,
-            lambda all_, here: _chosen(all_, _key(here, plain), version, label, agent),
-        )
+    found = meant.ask(
+        lambda registry: _chosen(registry.prompts, _key(registry, plain), version, label, agent)
     )
     typer.echo(found.render(given))
 
 
-async def _on(
-    context: typer.Context,
-    registry: str,
-    namespace: str,
-    token_file: Path | None,
-    work: "Callable[[PromptSource, str], Awaitable[T]]",
-) -> T:
-    """What `work` makes of the registry's prompts and the namespace that is meant."""
-    from parley_cli.access import Access
-
-    async with Access.given(token_file).registry(registry_of(context.obj, registry, namespace)) as found:
-        return await work(found.prompts, found.namespace)
-
-
-async def _push(
-    context: typer.Context, registry: str, namespace: str, token_file: Path | None, told: dict[str, Any]
-) -> Any:
+async def _push(registry: "Registry", namespace: str, told: dict[str, Any]) -> "Pushed":
     import time
 
     from parley_registry.prompts.check import check_prompt
 
-    async def push(all_: "PromptSource", here: str) -> Any:
-        where = namespace or told.get("namespace") or here
-        version, labels = check_prompt(told | {"namespace": where}, now=time.time())
-        return await all_.push(version, labels)
-
-    return await _on(context, registry, namespace, token_file, push)
+    where = namespace or told.get("namespace") or registry.namespace
+    version, labels = check_prompt(told | {"namespace": where}, now=time.time())
+    return await registry.prompts.push(version, labels)
 
 
 async def _chosen(
@@ -308,10 +217,10 @@ async def _chosen(
     return await source.version(key, version)
 
 
-def _key(namespace: str, name: str) -> "PromptKey":
+def _key(registry: "Registry", name: str) -> "PromptKey":
     from parley_registry.prompts.prompt import PromptKey
 
-    return PromptKey(namespace, name)
+    return PromptKey(registry.namespace, name)
 
 
 def _agent(text: str) -> Any:

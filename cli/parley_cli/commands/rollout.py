@@ -1,30 +1,20 @@
 """`parley rollout`: which versions of an agent get the contexts that begin now, and how they do."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from parley_cli import exits
-from parley_cli.options import Json, Misuse, Namespace, Registry, TokenFile, complete, registry_of
-from parley_cli.rolloutoptions import (
-    Agent,
-    Drain,
-    Level,
-    Rules,
-    Sample,
-    Since,
-    Tolerance,
-    step_of,
-    terms_of,
-    weight_of,
-)
+from parley_cli.gathered import gathered
+from parley_cli.meant import Meant
+from parley_cli.options import Json, Misuse, complete
+from parley_cli.rolloutoptions import Agent, Drain, Since, step_of, terms_of, weight_of
 
 if TYPE_CHECKING:
     from parley_cli.fleet import Fleet
     from parley_cli.rollout import Outcome
-    from parley_registry.client import Audited, Rollout, Terms
+    from parley_registry.client import Rollout, Terms
 
 T = TypeVar("T")
 
@@ -32,47 +22,28 @@ app = typer.Typer(no_args_is_help=True, help="Roll a new version of an agent out
 
 
 @app.command()
+@gathered(terms=terms_of, meant=Meant)
 def status(
-    context: typer.Context,
-    agent: Agent,
-    since: Since = 3600.0,
-    rules: Rules = "failure-rate,p95",
-    level: Level = 0.01,
-    sample: Sample = 20,
-    tolerance: Tolerance = 0.2,
-    as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    agent: Agent, since: Since = 3600.0, as_json: Json = False, *, terms: "Terms", meant: Meant
 ) -> None:
     """The versions, their state and weight, what they have to do and how they did; and what that says of a canary."""
-    terms = terms_of(rules, level, sample, tolerance)
-    complete(
-        _on(
-            context, registry, namespace, token_file, agent, lambda fleet: _show(fleet, since, terms, as_json)
-        )
-    )
+    _on(meant, agent, lambda fleet: _show(fleet, since, terms, as_json))
 
 
 @app.command()
+@gathered(terms=terms_of, meant=Meant)
 def watch(
-    context: typer.Context,
     agent: Agent,
     since: Since = 3600.0,
-    rules: Rules = "failure-rate,p95",
-    level: Level = 0.01,
-    sample: Sample = 20,
-    tolerance: Tolerance = 0.2,
     every: Annotated[
         float, typer.Option(envvar="PARLEY_EVERY", min=0.2, help="Seconds between two looks.")
     ] = 2.0,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    terms: "Terms",
+    meant: Meant,
 ) -> None:
     """`status` again and again, until Ctrl-C."""
-    terms = terms_of(rules, level, sample, tolerance)
 
     async def again(fleet: "Fleet") -> None:
         import asyncio
@@ -81,34 +52,31 @@ def watch(
             await _show(fleet, since, terms, as_json)
             await asyncio.sleep(every)
 
-    complete(_on(context, registry, namespace, token_file, agent, again))
+    _on(meant, agent, again)
 
 
 @app.command("set")
+@gathered(meant=Meant)
 def set_(
-    context: typer.Context,
     agent: Agent,
     weights: Annotated[
         list[str],
         typer.Argument(help="VERSION=WEIGHT in per cent, 100 together; the first is the current version."),
     ],
     drain: Drain = 0.0,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Set the weights by hand. Versions that are not named get no new contexts and drain."""
     from parley_registry.client import shifting
 
     wanted = dict(weight_of(one) for one in weights)
-    _change(
-        context, registry, namespace, token_file, agent, lambda now: shifting.weighted(now, wanted), drain
-    )
+    _change(meant, agent, lambda now: shifting.weighted(now, wanted), drain)
 
 
 @app.command()
+@gathered(terms=terms_of, meant=Meant)
 def run(
-    context: typer.Context,
     agent: Agent,
     version: Annotated[str, typer.Argument(help="The version to roll out; it has to be published.")],
     steps: Annotated[
@@ -125,14 +93,10 @@ def run(
             "--from", envvar="PARLEY_FROM", help="The current version, if the agent has no rollout table yet."
         ),
     ] = "",
-    rules: Rules = "failure-rate,p95",
-    level: Level = 0.01,
-    sample: Sample = 20,
-    tolerance: Tolerance = 0.2,
     drain: Drain = 600.0,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    terms: "Terms",
+    meant: Meant,
 ) -> None:
     """Roll a version out, in the foreground: raise its weight step by step, judge it between them, take its weight away at
     once when it does worse (exit code 1). While it is paused its steps wait. Ctrl-C leaves the weights as they are; the same
@@ -140,7 +104,6 @@ def run(
     planned = [step_of(one) for one in steps.split(",")]
     if [one.weight for one in planned] != sorted({one.weight for one in planned}):
         raise Misuse(f"--steps {steps!r}: each weight must be more than the one before")
-    terms = terms_of(rules, level, sample, tolerance)
 
     async def all_of_it(fleet: "Fleet") -> "Outcome":
         from parley_cli.rollout import drain as drained
@@ -154,142 +117,99 @@ def run(
         _say(told_table(await drained(fleet, drain if outcome.done else 0.0, _say)))
         return outcome
 
-    if not complete(_on(context, registry, namespace, token_file, agent, all_of_it)).done:
+    if not _on(meant, agent, all_of_it).done:
         raise typer.Exit(exits.NOT_DONE)
 
 
 @app.command()
+@gathered(meant=Meant)
 def promote(
-    context: typer.Context,
     agent: Agent,
     version: Annotated[str, typer.Argument(help="The version. Default: the canary")] = "",
     drain: Drain = 0.0,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Give a version all new contexts now, whatever an analysis says; the one before drains."""
     from parley_registry.client import shifting
 
-    _change(
-        context, registry, namespace, token_file, agent, lambda now: shifting.promote(now, version), drain
-    )
+    _change(meant, agent, lambda now: shifting.promote(now, version), drain)
 
 
 @app.command()
+@gathered(meant=Meant)
 def abort(
-    context: typer.Context,
     agent: Agent,
     move: Annotated[
         bool, typer.Option(envvar="PARLEY_MOVE", help="Have the current version go on with them instead.")
     ] = False,
     drain: Drain = 0.0,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Have no new context begin on the canary any more; those that run go on there to their end."""
     from parley_registry.client import shifting
 
-    _change(
-        context, registry, namespace, token_file, agent, lambda now: shifting.abort(now, move=move), drain
-    )
+    _change(meant, agent, lambda now: shifting.abort(now, move=move), drain)
 
 
 @app.command()
-def pause(
-    context: typer.Context,
-    agent: Agent,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
-) -> None:
+@gathered(meant=Meant)
+def pause(agent: Agent, *, meant: Meant) -> None:
     """Have no weight change until `resume`, but that of a canary that does worse: it loses it at once."""
     from parley_registry.client import shifting
 
-    _change(context, registry, namespace, token_file, agent, shifting.pause, 0.0)
+    _change(meant, agent, shifting.pause)
 
 
 @app.command()
-def resume(
-    context: typer.Context,
-    agent: Agent,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
-) -> None:
+@gathered(meant=Meant)
+def resume(agent: Agent, *, meant: Meant) -> None:
     """Let a rollout that was paused go on with its steps."""
     from parley_registry.client import shifting
 
-    _change(context, registry, namespace, token_file, agent, shifting.resume, 0.0)
+    _change(meant, agent, shifting.resume)
 
 
 @app.command()
-def undo(
-    context: typer.Context,
-    agent: Agent,
-    drain: Drain = 0.0,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
-) -> None:
+@gathered(meant=Meant)
+def undo(agent: Agent, drain: Drain = 0.0, *, meant: Meant) -> None:
     """Abort the canary; without one, make the version current again that was before."""
     from parley_registry.client import shifting
 
-    _change(context, registry, namespace, token_file, agent, shifting.undo, drain)
+    _change(meant, agent, shifting.undo, drain)
 
 
 @app.command()
+@gathered(meant=Meant)
 def retire(
-    context: typer.Context,
-    agent: Agent,
-    version: Annotated[str, typer.Argument(help="A version that has drained.")],
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    agent: Agent, version: Annotated[str, typer.Argument(help="A version that has drained.")], *, meant: Meant
 ) -> None:
     """Take a version out of the table that has drained: once nobody hosts it, its old contexts are the current version's."""
     from parley_registry.client import shifting
 
-    _change(context, registry, namespace, token_file, agent, lambda now: shifting.retire(now, version), 0.0)
+    _change(meant, agent, lambda now: shifting.retire(now, version))
 
 
 @app.command()
+@gathered(meant=Meant)
 def history(
-    context: typer.Context,
     agent: Agent,
     limit: Annotated[
         int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=200, help="How many changes at most.")
     ] = 20,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """How the rollout table was changed, when and by whom, newest first."""
-    from parley_cli.access import Access
-
-    async def read() -> "list[Audited]":
-        async with Access.given(token_file).catalogue(
-            registry_of(context.obj, registry, namespace)
-        ) as catalogue:
-            return await catalogue.trail(name=agent, action="rollout", limit=limit)
-
     from parley_cli.rolloutview import put_history, show_history
 
-    lines = complete(read())
+    lines = meant.ask_catalogue(lambda catalogue: catalogue.trail(name=agent, action="rollout", limit=limit))
     put_history(lines) if as_json else show_history(lines)
 
 
-def _change(
-    context: typer.Context,
-    registry: str,
-    namespace: str,
-    token_file: Path | None,
-    agent: str,
-    step: "Callable[[Rollout], Rollout]",
-    seconds: float,
-) -> None:
+def _change(meant: Meant, agent: str, step: "Callable[[Rollout], Rollout]", seconds: float = 0.0) -> None:
     async def changed(fleet: "Fleet") -> "Rollout":
         from parley_cli.rollout import drain
 
@@ -298,23 +218,20 @@ def _change(
 
     from parley_cli.rolloutview import told_table
 
-    _say(told_table(complete(_on(context, registry, namespace, token_file, agent, changed))))
+    _say(told_table(_on(meant, agent, changed)))
 
 
-async def _on(
-    context: typer.Context,
-    registry: str,
-    namespace: str,
-    token_file: Path | None,
-    agent: str,
-    work: "Callable[[Fleet], Awaitable[T]]",
-) -> T:
-    from parley_cli.access import Access
-    from parley_cli.fleet import Fleet
+def _on(meant: Meant, agent: str, work: "Callable[[Fleet], Awaitable[T]]") -> T:
+    """What `work` makes of the agent's versions."""
+    access = meant.access
 
-    access = Access.given(token_file)
-    async with access.registry(registry_of(context.obj, registry, namespace)) as found, access.http() as http:
-        return await work(Fleet(found, http, agent))
+    async def asked() -> T:
+        from parley_cli.fleet import Fleet
+
+        async with access.registry(meant.address) as registry, access.http() as http:
+            return await work(Fleet(registry, http, agent))
+
+    return complete(asked())
 
 
 async def _show(fleet: "Fleet", since: float, terms: "Terms", as_json: bool) -> None:
