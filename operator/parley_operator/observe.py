@@ -37,6 +37,8 @@ class Observer:
         self._hosts = hosts
         self._checks = checks
         self._settings = settings
+        self._names: dict[Key, Name] = {}
+        """What each Agent was called in the registry the last time."""
 
     async def observe(self, key: Key) -> Observed | None:
         """What is known of the Agent; None when there is none. Raises pydantic.ValidationError for an Agent that the
@@ -45,7 +47,7 @@ class Observer:
         if agent is None:
             self._references.forget(key)
             if self._tables:
-                self._tables.drop(self._name(key, None))
+                await self._tables.drop(self._names.pop(key, self._name(key, None)))
             return None
         deleting = "deletionTimestamp" in agent["metadata"]
         spec = removal.spec_of(agent) if deleting else AgentSpec.read(agent["spec"])
@@ -59,7 +61,8 @@ class Observer:
             secrets, configmaps = await self._references.read(key, needed.secrets, needed.configmaps)
         children = self._caches.children(key)
         versions = self._caches.versions_of(key)
-        kept, registry_error = await self._registry(self._name(key, spec))
+        name = self._names[key] = self._name(key, spec)
+        kept, registry_error = await self._registry(name)
         table = kept.table if kept else None
         shared = settings.registry_namespace and not (spec.remote and spec.remote.agent)
         elder = self._caches.elder(agent) if shared else None

@@ -117,11 +117,13 @@ class Tables:
         if of in self._doubt:
             self._doubt[of] += 1
 
-    def drop(self, of: Name) -> None:
-        """Nobody will ask about the agent any more."""
+    async def drop(self, of: Name) -> None:
+        """Nobody will ask about the agent any more. The client of a namespace goes with the last agent there."""
         self._kept.pop(of, None)
         self._doubt.pop(of, None)
         self._locks.pop(of, None)
+        if of.namespace in self._clients and all(one.namespace != of.namespace for one in self._locks):
+            await self._clients.pop(of.namespace).aclose()
 
     async def run(self) -> None:
         """Follow what changes in the registry, until cancelled."""

@@ -7,7 +7,7 @@ before it *sent* the renewal. So the leader stops writing (`left` is 0) well bef
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +31,12 @@ class Times:
     """So long before, who leads has stopped writing."""
     retry: float = 1.5
     """Between two renewals, or two looks at the lease."""
+
+    @property
+    def patience(self) -> float:
+        """How long one renewal may take: the next one has to come in time, too. Who has a slower API server needs a longer
+        duration."""
+        return self.duration - self.margin - self.retry
 
 
 class Leadership:
@@ -63,12 +69,17 @@ class Leadership:
         """Try to lead, and to go on leading, until cancelled; `lost` is called when leading ends."""
         try:
             while True:
-                started = time.monotonic()
                 try:
-                    async with asyncio.timeout(self._times.duration - self._times.margin - self._times.retry):
-                        await self._round(started)
-                except (KubeError, TimeoutError) as error:
-                    _log.warning("the lease %s: %s", self._name, error or "no answer in time")
+                    async with asyncio.timeout(self.left() if self.leads.is_set() else None):
+                        await self._round()
+                except KubeError as error:
+                    _log.warning("the lease %s: %s", self._name, error)
+                except TimeoutError:
+                    _log.warning(
+                        "the lease %s: no answer within %.1f s; who leads has to have one by then (--lease makes it longer)",
+                        self._name,
+                        self._times.patience,
+                    )
                 if self.leads.is_set() and self.left() <= 0:
                     self._end(lost)
                 await asyncio.sleep(self._times.retry if self.leads.is_set() else self._times.retry * 0.7)
@@ -86,23 +97,35 @@ class Leadership:
             await self._kube.replace(lease)
         self._lease = None
 
-    async def _round(self, started: float) -> None:
+    async def _round(self) -> None:
+        """Renew what we have, by what we know of it; else look whether it is to be had. Raises KubeError, TimeoutError."""
+        known = self._lease if self.leads.is_set() else None
+        if known is not None:
+            with suppress(Stale):  # somebody has changed it: perhaps it is not ours any more
+                await self._write(self._kube.replace, self._taken(known))
+                return
         try:
-            lease = await self._kube.get(LEASE, self._namespace, self._name)
+            async with asyncio.timeout(self._times.duration):
+                lease = await self._kube.get(LEASE, self._namespace, self._name)
         except NotFound:
             lease = None
-        try:
+        with suppress(AlreadyExists, Stale):  # another was faster
             if lease is None:
-                self._lease = await self._kube.create(self._fresh())
+                await self._write(self._kube.create, self._fresh())
             elif self._mine(lease) or self._free(lease):
-                self._lease = await self._kube.replace(self._taken(lease))
+                await self._write(self._kube.replace, self._taken(lease))
             else:
                 self._lease = None
                 if self.leads.is_set():
                     self._until = 0.0  # another has it: whatever we thought, it is over
-                return
-        except (AlreadyExists, Stale):
-            return  # another was faster
+
+    async def _write(
+        self, call: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]], lease: dict[str, Any]
+    ) -> None:
+        """Have the lease be ours; it counts from before that was sent, however long it took."""
+        started = time.monotonic()
+        async with asyncio.timeout(self._times.patience):
+            self._lease = await call(lease)
         self._until = started + self._times.duration - self._times.margin
         if not self.leads.is_set():
             _log.info("%s leads", self.identity)
