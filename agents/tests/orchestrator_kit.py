@@ -79,7 +79,7 @@ async def serving(app: Any, *, lifespan: bool = False) -> AsyncIterator[str]:
     _SERVERS.add(server)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -662,7 +662,7 @@ async def sample(tmp_path: Path, files: Mapping[str, str] = FILES) -> Snapshot:
     return await snapshot(repository(tmp_path / "repo", dict(files)))
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 60.0) -> None:
     """Return when `condition` holds; fail saying `what` did not happen."""
     ends = asyncio.get_running_loop().time() + seconds
     while True:

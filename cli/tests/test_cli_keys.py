@@ -52,7 +52,7 @@ def shown(home: Path, catalogue: str, name: str = "hello") -> dict[str, Any]:
     return found
 
 
-def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something that happens by itself."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -35,7 +35,7 @@ def members(home: Home, **modes: str) -> None:
     (home.root / "stub.json").write_text(json.dumps({"members": modes}))
 
 
-def until(what: Callable[[], object], seconds: float = 10.0) -> None:
+def until(what: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -137,13 +137,14 @@ class Applier:
         if live is not None and kind is DEPLOYMENT:
             await self._hand_over(wanted, live)
         sent = marked(wanted, hashed) if "spec" in wanted or kind is not AGENT else wanted
-        written = await self._kube.apply(sent)
-        WRITES.labels(kind.name, "applied").inc()
-        odd = dict(differences(sent, written))
-        self._settled.pop((kind, key), None)
-        if odd:
-            self._settled[kind, key] = (hashed, odd)
-        self._caches.wrote(kind, written, spec=True)
+        with informer.writing(key):
+            written = await self._kube.apply(sent)
+            WRITES.labels(kind.name, "applied").inc()
+            odd = dict(differences(sent, written))
+            self._settled.pop((kind, key), None)
+            if odd:
+                self._settled[kind, key] = (hashed, odd)
+            self._caches.wrote(kind, written, spec=True)
         return written
 
     def forget(self, agent: Key) -> None:
@@ -230,12 +231,13 @@ class Applier:
             await self._write_status(VERSION, key, live["metadata"]["resourceVersion"], status)
 
     async def _write_status(self, kind: Kind, key: Key, version: str, status: Mapping[str, Any]) -> None:
-        try:
-            written = await self._kube.set_status(kind, *key, version, status)
-        except (Stale, NotFound) as error:
-            raise Again from error
-        WRITES.labels(kind.name, "status").inc()
-        self._caches.wrote(kind, written, spec=False)
+        with self._caches.of[kind].writing(key):
+            try:
+                written = await self._kube.set_status(kind, *key, version, status)
+            except (Stale, NotFound) as error:
+                raise Again from error
+            WRITES.labels(kind.name, "status").inc()
+            self._caches.wrote(kind, written, spec=False)
 
     def _tell(self, agent: Mapping[str, Any], event: Event) -> None:
         about: Mapping[str, Any] | None = agent

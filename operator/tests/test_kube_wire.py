@@ -174,7 +174,7 @@ async def test_an_event_is_told_in_as_many_bytes_as_the_server_takes() -> None:
         events = Events(Kube(wire), "me")
         events.tell(Told(OBJECT, "Warning", "AnalysisFailed", "ä" * 2000))
         running = asyncio.create_task(events.run())
-        told = await asyncio.wait_for(notes.get(), 5)
+        told = await asyncio.wait_for(notes.get(), 60)
         running.cancel()
         await asyncio.wait([running])
     assert told == "ä" * 512

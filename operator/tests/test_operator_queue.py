@@ -8,7 +8,7 @@ from parley_operator.queue import WorkQueue
 
 
 async def soon(queue: WorkQueue[str]) -> str:
-    return await asyncio.wait_for(queue.take(), 2)
+    return await asyncio.wait_for(queue.take(), 30)
 
 
 async def nothing(queue: WorkQueue[str], seconds: float = 0.05) -> None:
@@ -44,7 +44,7 @@ async def test_several_workers_get_different_keys() -> None:
     await asyncio.sleep(0)
     for key in "abc":
         queue.add(key)
-    assert sorted(await asyncio.wait_for(asyncio.gather(*workers), 2)) == ["a", "b", "c"]
+    assert sorted(await asyncio.wait_for(asyncio.gather(*workers), 30)) == ["a", "b", "c"]
 
 
 async def test_a_later_key_comes_in_time_and_sooner_when_it_is_added() -> None:

@@ -43,7 +43,7 @@ async def pair(settings: HostSettings, agent: str) -> AsyncIterator[tuple[Engine
             await one.close()
 
 
-async def until(condition: Callable[[], object], within: float = 10.0) -> None:
+async def until(condition: Callable[[], object], within: float = 60.0) -> None:
     """Return when it holds; fail when it does not in time."""
     deadline = time.monotonic() + within
     while not condition():

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +37,25 @@ def request(method: str, seconds: float) -> dict[str, Any]:
 async def test_streams_end_at_once_and_waiting_calls_are_answered(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listen = f"127.0.0.1:{listener.getsockname()[1]}"
-    settings = HostSettings(store=f"sqlite:///{tmp_path}/a.db", listen=listen, drain=3.0)
+    settings = HostSettings(store=f"sqlite:///{tmp_path}/a.db", listen=listen, drain=30.0)
     host = AgentHost(CARD, Sleeps(), settings)
     server = uvicorn.Server(uvicorn.Config(host.app, log_level="warning", lifespan="off"))
     await host.start()
     serving = asyncio.create_task(server.serve([listener]))
     headers = {"A2A-Version": "1.0"}
     async with httpx.AsyncClient(base_url=f"http://{listen}", headers=headers, timeout=20) as client:
-        waiting = asyncio.create_task(client.post("/a2a/jsonrpc", json=request("SendMessage", 2.0)))
+        waiting = asyncio.create_task(client.post("/a2a/jsonrpc", json=request("SendMessage", 5.0)))
         async with client.stream(
             "POST", "/a2a/jsonrpc", json=request("SendStreamingMessage", 60.0)
         ) as stream:
             lines = stream.aiter_lines()
             assert (await anext(lines)).startswith("id:")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while host.worker is None or host.worker.free > host.settings.concurrency - 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            started = time.monotonic()
             draining = asyncio.create_task(host.drain())
             assert not any("COMPLETED" in line for line in [line async for line in lines])
-            assert time.monotonic() - started < 1.0
+            assert not waiting.done(), "the stream ended with the drain's wait, not at its beginning"
         assert (await waiting).json()["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
         await draining
     server.should_exit = True

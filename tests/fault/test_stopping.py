@@ -11,7 +11,7 @@ from replicas import HEADERS, Fleet, Replica, get, message, request, send, strea
 Make = Callable[[str], Fleet]
 
 
-async def said(replica: Replica, words: str, seconds: float = 10) -> None:
+async def said(replica: Replica, words: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while words not in replica.log.read_text():
         assert time.monotonic() < deadline, f"{words!r} was not said:\n{replica.log.read_text()}"
@@ -73,14 +73,14 @@ async def test_without_a_delay_the_port_closes_at_once(fleet: Make) -> None:
 
 async def test_told_twice_a_host_waits_for_nothing_and_still_hands_its_work_over(fleet: Make) -> None:
     agents = fleet("Counter")
-    host = agents.start(drain_delay="60", drain="60")
+    host = agents.start(drain_delay="60", drain="60", lease="60")
     task = (await send(host, "count 2000 50", wait=False))["result"]["task"]
-    other = agents.start()
+    other = agents.start(lease="60")
     host.process.send_signal(signal.SIGTERM)
     await said(host, "listening for another 60 s")
     host.process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(host.process.wait, 15) == 0
-    deadline = time.monotonic() + 1.5  # sooner than a lease runs out
+    deadline = time.monotonic() + 30  # sooner than a lease runs out
     while len(agents.effects) < 2:
         assert time.monotonic() < deadline, "nobody went on with it"
         await asyncio.sleep(0.02)

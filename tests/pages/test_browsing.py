@@ -1,7 +1,6 @@
 """The registry's pages as a person meets them: found, narrowed down, read, by keyboard, on a phone, in the dark."""
 
 import re
-import time
 from pathlib import Path
 
 import httpx
@@ -231,14 +230,12 @@ def test_without_javascript_it_can_be_browsed_all_the_same(visitor: Visitor) -> 
     expect(page.get_by_role("heading", level=1)).to_have_text("coder")
 
 
-def test_pages_are_light_and_fast(here: World) -> None:
+def test_pages_are_light(here: World) -> None:
     with httpx.Client(base_url=here.url, trust_env=False) as http:
         http.get("/")
         for path in PAGES.values():
-            began = time.monotonic()
             size = len(http.get(path, follow_redirects=True).content)
             assert size < 60_000, path
-            assert time.monotonic() - began < 1.0, path
         loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', http.get("/").text)
         ours = [path for path in loaded if "htmx" not in path and "hx-sse" not in path]
         assert sum(len(http.get(path).content) for path in ours) < 30_000

@@ -73,7 +73,7 @@ async def test_a_canary_by_nacos_and_rocketmq(place: World, nacos_url: str) -> N
             assert sum(isinstance(made, RolloutConflict) for made in done) == 1
             began = time.monotonic()
             while (seen := await anext(tables)).revision != kept[0].revision:
-                assert time.monotonic() - began < 1.0
+                assert time.monotonic() - began < 15.0
             assert seen == kept[0]
     finally:
         await one.aclose()

@@ -190,7 +190,7 @@ class Load:
         return {context: versions for context, versions in self.answers.items() if len(versions) > 1}
 
 
-async def until(said: str, true: Callable[[], bool], seconds: float = 30) -> None:
+async def until(said: str, true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for it to be true."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -51,7 +51,7 @@ def parsed(text: str) -> list[dict[str, Any]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - polled with a deadline
             await asyncio.sleep(0.01)
 

@@ -51,7 +51,7 @@ async def test_callers_are_told_and_events_wait_for_a_database_that_is_gone(
     for call in (store.accept(message("other")), store.load("t"), store.ping(), store.queue_state()):
         with pytest.raises(Unavailable, match="try again"):
             await call
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60
     assert not held.done()
     await asyncio.to_thread(server.start)
     assert len((await held).events) == 1
@@ -95,7 +95,7 @@ async def test_work_leased_by_an_answer_that_never_came_is_given_back(
     store._upkeep._known.clear()  # as if the connection had died before the answer
     await store._upkeep.close()
     await store._upkeep.open()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (taken := (await store.take("w", "1", 5)).work):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     assert (taken[0].task_id, taken[0].attempt) == ("t", 1)
@@ -114,21 +114,21 @@ async def test_readers_and_workers_hear_again_after_the_database_was_away(
     try:
         queues[1].attend(woken.set, lambda: 1)
         ear = buses[1].subscribe("t", "c")
-        assert await ear.next(5) == Wake()  # from now on it hears; what was before is in the store
+        assert await ear.next(60) == Wake()  # from now on it hears; what was before is in the store
         await asyncio.to_thread(server.kill)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not buses[1].status():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await asyncio.to_thread(server.start)
-        assert await ear.next(10) == Wake()
+        assert await ear.next(60) == Wake()
         event = LoggedEvent(1, b'{"statusUpdate":{}}', WORKING, 12.5, 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (wake := await ear.next(0.2)) is None or not wake.events:
                 buses[0].publish("t", "c", Wake([event]))
         assert next(iter(wake.events)) == event
         woken.clear()
         queues[0].announce("1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await woken.wait()
         assert not buses[1].status()
     finally:
@@ -144,9 +144,9 @@ async def test_an_event_too_large_for_a_notification_is_only_said_to_be_there(st
     await notifier.open()
     try:
         ear = buses[1].subscribe("t", "c")
-        assert await ear.next(5) == Wake()
+        assert await ear.next(60) == Wake()
         buses[0].publish("t", "c", Wake([LoggedEvent(1, b'"%s"' % (b"x" * 9000), WORKING, 1.0, 1)]))
-        assert await ear.next(5) == Wake()
+        assert await ear.next(60) == Wake()
     finally:
         await notifier.close()
         await listener.close()

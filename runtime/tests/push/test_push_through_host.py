@@ -134,7 +134,7 @@ async def test_what_did_not_arrive_is_told_to_the_tasks_owner_and_counted(
         answer = (await call(client, "SendMessage", **sending(receiver.url))).json()
         path = f"/parley/v1/tasks/{answer['result']['task']['id']}/trace"
         await wait_for(receiver, 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (told := (await client.get(path)).json()["undelivered"]):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert told[0]["givenUp"]

@@ -250,4 +250,4 @@ async def test_engines_open_at_once_when_there_is_no_rocketmq(postgres_dsn: str)
     await asyncio.sleep(1.0)
     assert engines.status().keys() == {"queue", "bus"}
     await engines.close()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
