@@ -52,12 +52,12 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 	export PARLEY_TASK PARLEY_REPO; exec $(BIN)/parley run $(ARGS)
 
 test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not network and not cluster" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not network and not cluster" $(ARGS)
 
 test-cluster: setup ## the tests on RocketMQ, S3, Nacos (Java 17 and Maven) and Kubernetes (Go, or your KUBECONFIG); the tests start them
 	@$(ENGINE) fetch
 	@$(ENGINE) fetch $(KUBERNETES) || echo "what needs it is skipped"
-	$(BIN)/pytest -n 2 --dist loadfile -m "cluster and not slow and not network" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "cluster and not slow and not network" $(ARGS)
 
 test-nightly: setup ## a hundred random faults on a cluster, on each profile; PARLEY_FAULT_SEED=n does the same ones again (half an hour)
 	@$(ENGINE) fetch
