@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from parley_operator import draining, making, remote, removal, scaling, telling
+from parley_operator import draining, making, remote, removal, restoring, scaling, telling
 from parley_operator.decision import Event, Plan, Scale
 from parley_operator.draining import wind_down
 from parley_operator.identity import Unidentified, identify, version_name
@@ -30,6 +30,8 @@ _SOON = 5.0
 """Seconds between two looks while tasks are followed."""
 _TAKEN = 30.0
 """Seconds between two looks whether a name has become free."""
+_ADDRESS = 1.0
+"""Seconds until the Service that has just been made is looked at for its address: what we write ourselves is no news."""
 _WAKING = 15.0
 """Seconds between two looks for tasks of versions that have drained."""
 
@@ -79,6 +81,8 @@ class _Shares:
     held: frozenset[str] = frozenset()
     events: tuple[Event, ...] = ()
     again: float | None = None
+    lost: bool = False
+    """Whether the registry has lost the table: then the statuses are all that is known of it."""
 
 
 class _Planning:
@@ -153,6 +157,9 @@ class _Planning:
         if at.table is None:
             held = frozenset({self._wanted.version}) if self._wanted else frozenset()
             return _Shares(None, state, statuses, held, again=_SOON)
+        if restoring.is_lost(at.table, self._versions):
+            found = restoring.restored(at.table, self._versions, at.published, state, self._now)
+            return _Shares(found.table, found.state, statuses, frozenset(), found.events, 2.0, lost=True)
         course = advance(self._situation(at.table, state))
         held = self._held(at.table, course)
         wound = wind_down(
@@ -244,7 +251,7 @@ class _Planning:
     ) -> tuple[int | None, AgentVersionStatus]:
         figures = self._at.figures
         serves = one.version in shares.held or status.state in ("Current", "Ramping")
-        if shares.table is None:
+        if shares.table is None or shares.lost:
             # Never fewer than there are: what the table says now is not known.
             if not serves:
                 return None, status
@@ -278,7 +285,7 @@ class _Planning:
         self, table: Rollout | None, statuses: Mapping[str, AgentVersionStatus]
     ) -> tuple[Sequence[Version], Rollout | None]:
         """Versions to be deleted now, and the table without those that go next."""
-        if table is None or self._at.table is None:
+        if table is None or self._at.table is None or not self._at.table.versions:
             return (), table
         last = self._before.rollout.version if self._before.rollout else ""
         wanted = self._wanted.version if self._wanted else last
@@ -314,6 +321,8 @@ class _Planning:
         if at.table is None:
             said = f"the registry cannot be reached, all shares stay as they are: {at.registry_error}"
             found.append(("RegistryUnreachable", said))
+        if shares.lost:
+            found.append(restoring.LOST)
         target = self._by_version.get(state.version)
         if (
             state.phase in ("Waiting", "Stepping")
@@ -356,6 +365,8 @@ class _Planning:
         if shares.state.phase == "Waiting" and shares.state.started:
             left = unclock(shares.state.started) + seconds(self._spec.rollout.progress_deadline) - self._now
             times.append(left + 1.0 if left > 0 else None)
+        if not making.url(self._at):
+            times.append(_ADDRESS)
         return min((one for one in times if one is not None), default=None)
 
 

@@ -50,7 +50,7 @@ def told(of: Story, before: AgentStatus, now: float) -> dict[str, Any]:
     generation = int(of.agent["metadata"].get("generation", 0))
     shown = _versions(of)
     serving = of.table.current if of.table and of.table.versions else before.current_version
-    canary = shifting.canary(of.table) if of.table else before.canary_version
+    canary = shifting.canary(of.table) if of.table and of.table.versions else before.canary_version
     current = next((one for one in of.versions if one.version == serving), None)
     found = _conditions(of, current, serving)
     meta = of.agent["metadata"]

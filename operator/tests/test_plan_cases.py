@@ -474,9 +474,10 @@ def test_without_figures_draining_waits_for_its_deadline() -> None:
 
 
 def test_a_registry_that_lost_its_tables_gets_the_last_good_version_back() -> None:
-    made = canary(analysis=None)
+    made = world()
     made.table = replace(made.table, versions=())
-    made.reconcile()
+    made.published.clear()
+    made.settle(5)
     assert made.shares() == {"one": 100.0}
 
 
