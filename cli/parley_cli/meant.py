@@ -50,6 +50,9 @@ class Meant:
     @property
     def access(self) -> "Access":
         """What proves who asks. Raises ConfigurationError for a file that holds no token."""
+        from parley_core.lean import load
+
+        load("httpx")
         from parley_cli.access import Access
 
         return Access.given(self.token_file)

@@ -227,7 +227,7 @@ def host(
 async def _serve(
     executor: str | None, card: Path | None, extended: Path | None, given: dict[str, Any]
 ) -> None:
-    from parley_runtime.lean import load_sdk
+    from parley_core.lean import load_sdk
 
     load_sdk()
     from pydantic import ValidationError
