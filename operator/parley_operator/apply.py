@@ -144,7 +144,7 @@ class Applier:
             self._settled.pop((kind, key), None)
             if odd:
                 self._settled[kind, key] = (hashed, odd)
-            self._caches.wrote(kind, written, spec=True)
+            self._caches.wrote(kind, written, spec="spec" in sent)
         return written
 
     def forget(self, agent: Key) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
@@ -34,6 +35,17 @@ class _Held(NamedTuple):
 
 Changed = Callable[[Key, Mapping[str, Any]], None]
 """Told of each object that is new, changed or (as it was last) gone."""
+
+
+@dataclass(slots=True)
+class _Writing:
+    """Writes of ours to one object that are under way."""
+
+    count: int = 0
+    ours: set[str] = field(default_factory=set)
+    """Versions that they were answered with …"""
+    seen: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """… and those that were heard of meanwhile, with the object as it then was."""
 
 
 class _Feed:
@@ -72,6 +84,7 @@ class Informer:
         self._held: dict[Key, _Held] = {}
         self._found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._tell: list[Changed] = []
+        self._writing: dict[Key, _Writing] = {}
 
     @property
     def synced(self) -> bool:
@@ -116,11 +129,29 @@ class Informer:
     def wrote(self, obj: dict[str, Any]) -> None:
         """Take what the API server answered to a write of ours, so that who looks before the watch brings it does not
         see the past. Left alone when the watch has been told of newer things: what is not held then has gone since."""
-        key = _key(obj)
+        key, version = _key(obj), obj["metadata"]["resourceVersion"]
+        if key in self._writing:
+            self._writing[key].ours.add(version)
         held = self._held.get(key)
         feed = self._feeds.get(None) or self._feeds[key.namespace]
-        if _newer(obj["metadata"]["resourceVersion"], held.version if held else feed.version):
+        if _newer(version, held.version if held else feed.version):
             self._put(key, obj)
+
+    @contextmanager
+    def writing(self, key: Key) -> Iterator[None]:
+        """While a write of ours is under way, which is to end in `wrote`: the watch is often faster than the answer, and what
+        we have written ourselves is no news. What others have changed meanwhile is told at the end."""
+        under_way = self._writing.setdefault(key, _Writing())
+        under_way.count += 1
+        try:
+            yield
+        finally:
+            under_way.count -= 1
+            if not under_way.count:
+                del self._writing[key]
+                news = [obj for version, obj in under_way.seen.items() if version not in under_way.ours]
+                if news:
+                    self._changed(key, news[-1])
 
     async def run(self) -> None:
         """Keep up until cancelled. What goes wrong is logged, and tried again after a pause."""
@@ -212,7 +243,7 @@ class Informer:
         self._unmark(key)
         del self._held[key]
         CACHED.labels(self.kind.name).set(len(self._held))
-        self._changed(key, obj)
+        self._changed(key, obj, gone=True)
 
     def _unmark(self, key: Key) -> None:
         before = self._held.get(key)
@@ -222,7 +253,11 @@ class Informer:
             if not names:
                 del self._found[key.namespace, mark]
 
-    def _changed(self, key: Key, obj: Mapping[str, Any]) -> None:
+    def _changed(self, key: Key, obj: Mapping[str, Any], *, gone: bool = False) -> None:
+        if key in self._writing:
+            # What is gone bears the version that it had last, which may be of ours.
+            self._writing[key].seen["" if gone else obj["metadata"]["resourceVersion"]] = obj
+            return
         for tell in self._tell:
             tell(key, obj)
 
