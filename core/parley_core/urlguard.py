@@ -9,7 +9,7 @@ and the connection goes to one of these very addresses, so an answer that change
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -105,19 +105,37 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return [str(info[4][0]) for info in found]
 
 
+def allowed(entries: Sequence[str]) -> tuple[list[Network], list[str]]:
+    """The networks and the host names of a list that may have both. Raises ValueError for what is neither."""
+    networks: list[Network] = []
+    names: list[str] = []
+    for one in entries:
+        try:
+            networks.append(ip_network(one))
+        except ValueError:
+            labels = one.lower().split(".")
+            if len(one) > 253 or _NUMBER.match(labels[-1]) or not all(map(_LABEL.match, labels)):
+                raise ValueError(f"{one!r} is neither a network, like 10.0.0.0/8, nor a host name") from None
+            names.append(one.lower())
+    return networks, names
+
+
 class UrlGuard:
     """Decides which URLs may be called. `allow` opens blocks that are refused otherwise; a cloud's metadata
-    address is opened only by naming it alone (/32 or /128). `option` is how messages call that setting."""
+    address is opened only by naming it alone (/32 or /128). `hosts` are names that may be called wherever they resolve to
+    (but to a cloud's metadata): who says them trusts who resolves them. `option` is how messages call that setting."""
 
     def __init__(
         self,
         allow: Sequence[Network] = (),
         *,
+        hosts: Collection[str] = (),
         schemes: Sequence[str] = ("https", "http"),
         resolver: Resolver = resolve,
         option: str = "--push-allow",
     ) -> None:
         self._allow = tuple(allow)
+        self._hosts = frozenset(one.lower() for one in hosts)
         self._schemes = tuple(schemes)
         self._resolver = resolver
         self._option = option
@@ -171,13 +189,13 @@ class UrlGuard:
         if not found:
             raise UrlUnresolved(f"host {host!r} does not resolve to an address; check its name")
         for address in found:
-            reason = self._reason(address)
+            reason = self._reason(address, named=host in self._hosts)
             if reason:
                 says = "is" if literal is not None else "resolves to"
                 raise UrlRefused(f"host {host!r} {says} {reason}")
         return found
 
-    def _reason(self, address: Address) -> str:
+    def _reason(self, address: Address, *, named: bool) -> str:
         """Why an address is refused, or "" when it may be called."""
         inner = _embedded(address)
         candidates = (address,) if inner is None else (address, inner)
@@ -189,7 +207,7 @@ class UrlGuard:
                         f"a cloud metadata address; if that is meant, allow it alone with "
                         f"{self._option} {one}/{one.max_prefixlen}"
                     )
-        if any(one in block for one in candidates for block in self._allow):
+        if named or any(one in block for one in candidates for block in self._allow):
             return ""
         return _judge(inner if inner is not None else address, self._option)
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_core.guardedhttp import GuardedTransport, ResponseTooLarge, guarded_client
-from parley_core.urlguard import UrlGuard, UrlRefused
+from parley_core.urlguard import UrlGuard, UrlRefused, allowed
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -410,3 +410,33 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         async with guarded_client(UrlGuard(LOOPBACK)) as client:
             assert (await client.get(f"http://127.0.0.1:{port}/")).text == "direct"
         assert proxied == []
+
+
+async def test_a_host_that_is_named_may_be_called_wherever_it_is_and_no_other() -> None:
+    places = names(
+        **{
+            "team-orchestrator.team.svc.cluster.local": "10.96.0.7",
+            "postgres.team.svc.cluster.local": "10.96.0.8",
+            "meta.team.svc.cluster.local": "169.254.169.254",
+        }
+    )
+    named = ["Team-Orchestrator.team.svc.cluster.local", "meta.team.svc.cluster.local"]
+    guard = UrlGuard(hosts=named, resolver=places)
+    target = await guard.check("http://team-orchestrator.team.svc.cluster.local/push/children")
+    assert [str(one) for one in target.addresses] == ["10.96.0.7"]
+    for url in (
+        "http://postgres.team.svc.cluster.local/",
+        "http://10.96.0.7/push/children",
+        "http://meta.team.svc.cluster.local/",
+    ):
+        with pytest.raises(UrlRefused):
+            await guard.check(url)
+
+
+def test_a_list_of_networks_and_hosts_is_read_and_what_is_neither_is_named() -> None:
+    networks, hosts = allowed(["10.96.0.0/12", "Team-orchestrator.team.svc", "fd00::/8"])
+    assert [str(one) for one in networks] == ["10.96.0.0/12", "fd00::/8"]
+    assert hosts == ["team-orchestrator.team.svc"]
+    for wrong in ("10.0.0.0/33", "10.0.0", "http://host", "a host", "*.team.svc", ""):
+        with pytest.raises(ValueError, match="neither a network"):
+            allowed([wrong])

@@ -93,6 +93,7 @@ def identify(
         version=version,
         template=template,
         account=account,
+        push_to=tuple(sorted(spec.security.network.agents)),  # not hashed: whom it may call makes no version
         card=card | {"version": version} if card else {},
         sources=sources,
     )

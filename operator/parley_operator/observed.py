@@ -42,6 +42,9 @@ class Settings:
     auth_jwks: str = ""
     trusted: tuple[str, ...] = ()
     """Callers (owners) that may choose priorities."""
+    push_allow: tuple[str, ...] = ()
+    """Networks (CIDR) and hosts that agents may push notifications to although they are not public, besides the agents that
+    each names."""
     domain: str = "cluster.local"
     """DNS domain of the cluster, for the addresses that agents publish."""
     platform_egress: tuple[Object, ...] = ()

@@ -76,6 +76,8 @@ class Options(BaseSettings):
     """URL or file (in the agents' pods) of the keys that verify them."""
     trusted: _Names = ()
     """Callers (owners) that may choose priorities."""
+    push_allow: _Names = ()
+    """Networks (CIDR) and hosts that all agents may push notifications to although they are not public, besides the agents that each names."""
     domain: str = "cluster.local"
     """DNS domain of the cluster."""
     run_as_user: int | None = 65532
@@ -102,7 +104,7 @@ class Options(BaseSettings):
     lease_retry: float = Field(default=1.5, ge=0.1)
     """Seconds between two renewals."""
 
-    @field_validator("namespaces", "pull_secrets", "trusted", mode="before")
+    @field_validator("namespaces", "pull_secrets", "trusted", "push_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -137,6 +139,7 @@ class Options(BaseSettings):
             agent_audience=self.agent_audience,
             auth_jwks=self.auth_jwks,
             trusted=self.trusted,
+            push_allow=self.push_allow,
             domain=self.domain,
             platform_egress=self.platform_egress,
             operator_namespace=self.namespace,

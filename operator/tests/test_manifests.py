@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 from simulated import NAME, NAMESPACE, SETTINGS, World, spec
 
+from parley_core.urlguard import allowed
+from parley_operator.identity import identify
+from parley_operator.manifests.pod import _pushed_to
 from parley_operator.observed import Settings
 from parley_operator.plan import plan
+from parley_operator.resources.agent import AgentSpec
+from parley_operator.resources.version import AgentVersionSpec
 
 
 def made(told: dict[str, Any] | None = None, settings: Settings = SETTINGS) -> dict[str, dict[str, Any]]:
@@ -241,3 +246,33 @@ def test_what_is_made_has_owners_and_labels() -> None:
         assert owner["kind"] == ("AgentVersion" if kind in ("Deployment", "Card") else "Agent")
         assert one["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "parley-operator"
         assert one["metadata"]["labels"]["parley.dev/agent"] == NAME
+
+
+def test_pushes_may_go_to_the_agents_that_are_named_and_to_what_the_platform_says() -> None:
+    named = spec("one", security={"network": {"agents": ["team-orchestrator"]}})
+    assert env(host(pod(named)))["PARLEY_PUSH_ALLOW"] == f"team-orchestrator.{NAMESPACE}.svc.cluster.local"
+    assert "PARLEY_PUSH_ALLOW" not in env(host(pod(spec("one"))))
+    more = replace(SETTINGS, push_allow=("10.96.0.0/12",), domain="k8s.test")
+    assert env(host(pod(named, more)))["PARLEY_PUSH_ALLOW"].split(",") == [
+        "10.96.0.0/12",
+        f"team-orchestrator.{NAMESPACE}.svc.k8s.test",
+    ]
+    # Without DNS there are only addresses, which the platform has to name.
+    found = identify(NAME, AgentSpec.read(named), more, {"parley-platform": "h1"}, {})
+    assert isinstance(found, AgentVersionSpec)
+    assert list(_pushed_to(found, NAMESPACE, replace(more, addresses="ips"))) == ["10.96.0.0/12"]
+    told = host(pod({**named, "env": [{"name": "PARLEY_PUSH_ALLOW", "value": "::/0"}]}))["env"]
+    assert [one["value"] for one in told if one["name"] == "PARLEY_PUSH_ALLOW"] == ["::/0"]
+
+
+def test_what_pods_may_push_to_is_what_a_host_takes_and_starts_no_pod_again() -> None:
+    world = World.of(spec("one", security={"network": {"agents": ["team-orchestrator"]}}))
+    world.settle(10)
+    [deployment] = [one for ref, one in world.children.items() if ref.kind == "Deployment"]
+    before = deployment["spec"]["template"]
+    told = env(host(before["spec"]))["PARLEY_PUSH_ALLOW"]
+    assert allowed(told.split(",")) == ([], [told])
+    world.change(spec("one", security={"network": {"agents": ["planner", "team-orchestrator"]}}))
+    world.settle(10)
+    [deployment] = [one for ref, one in world.children.items() if ref.kind == "Deployment"]
+    assert deployment["spec"]["template"] == before

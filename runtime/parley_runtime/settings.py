@@ -1,6 +1,5 @@
 """What a host can be told, by argument, by `PARLEY_…` in the environment, or left at its default."""
 
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from semver import Version
 
 from parley_core.errors import ConfigurationError
 from parley_core.telemetry import LogFormat
+from parley_core.urlguard import allowed
 from parley_runtime.store import HIGHEST, LOWEST
 
 Role = Literal["front", "worker"]
@@ -146,7 +146,7 @@ class HostSettings(BaseSettings):
     """Host header values accepted besides the listen address (loopback profile)."""
 
     push_allow: Annotated[tuple[str, ...], NoDecode] = ()
-    """CIDR networks that webhooks may be in although they are not public."""
+    """CIDR networks that webhooks may be in although they are not public, and names of hosts that they may be at wherever these are."""
     push_give_up: float = Field(default=24 * 3600.0, gt=0)
     """How old a push notification may get before a failed attempt is its last."""
 
@@ -219,6 +219,5 @@ class HostSettings(BaseSettings):
     @field_validator("push_allow")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ip_network(network)
+        allowed(value)
         return value

@@ -17,6 +17,7 @@ from engines.errors import EngineError
 from engines.kubernetes.control_plane import ControlPlane
 from engines.kubernetes.foreign import ForeignCluster
 from engines.kubernetes.kubectl import Kubectl
+from parley_operator.options import Options
 
 pytestmark = pytest.mark.cluster
 
@@ -329,6 +330,17 @@ def test_the_operator_reaches_what_the_analysis_of_a_canary_asks_where_the_value
         return list(policy["spec"]["egress"])
 
     assert reached({"networkPolicy.analysis": [prometheus]}) == [*reached({}), prometheus]
+
+
+def test_where_agents_may_push_to_is_told_to_the_operator(kubectl: Kubectl) -> None:
+    networks = ["10.96.0.0/12", "hooks.example.internal"]
+    made = only(
+        template(kubectl, TRIAL, values={"agents.pushAllow": networks}), "Deployment", "parley-operator"
+    )
+    [container] = made["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one.get("value") for one in container["env"]}
+    assert told["PARLEY_OPERATOR_PUSH_ALLOW"] == ",".join(networks)
+    assert Options(push_allow=told["PARLEY_OPERATOR_PUSH_ALLOW"]).settings().push_allow == tuple(networks)
 
 
 def test_the_chart_brings_the_settings_of_rocketmq_that_the_engines_have() -> None:

@@ -178,7 +178,11 @@ def host(
     ] = None,
     push_allow: Annotated[
         str | None,
-        _option("push_allow", "Networks that webhooks may be in although not public.", metavar="CIDR,…"),
+        _option(
+            "push_allow",
+            "Networks and hosts that webhooks may be in although not public.",
+            metavar="CIDR|HOST,…",
+        ),
     ] = None,
     auth_issuer: Annotated[
         str | None, _option("auth_issuer", "Issuer of bearer tokens.", metavar="URL")

@@ -178,8 +178,19 @@ def _env(spec: AgentVersionSpec, namespace: str, url: str, settings: Settings) -
         "PARLEY_AUTH_JWKS": f"{_TRUST}/jwks.json" if settings.jwks else settings.auth_jwks,
         "PARLEY_LIMITS_FILE": f"{_LIMITS}/limits.json",
         "PARLEY_TRUSTED": ",".join(settings.trusted),
+        "PARLEY_PUSH_ALLOW": ",".join(_pushed_to(spec, namespace, settings)),
     }
     return ({"name": name, "value": value} for name, value in told.items() if value)
+
+
+def _pushed_to(spec: AgentVersionSpec, namespace: str, settings: Settings) -> Iterator[str]:
+    """Where callbacks may go though it is in the cluster: Services of agents by their names, and what the platform says; an
+    Agent that sets the variable itself has its own way."""
+    if any(one.name == "PARLEY_PUSH_ALLOW" for one in spec.template.env):
+        return
+    yield from settings.push_allow
+    if settings.addresses == "names":
+        yield from (f"{one}.{namespace}.svc.{settings.domain}" for one in spec.push_to)
 
 
 def _registry(base: str, namespace: str) -> str:

@@ -26,6 +26,9 @@ class AgentVersionSpec(Model):
     """The fields of the Agent that make the version."""
     account: Account = Account()
     """Under whose name the pods run."""
+    push_to: Annotated[tuple[AgentName, ...], Field(max_length=100)] = ()
+    """Agents of the namespace that its tasks may push notifications to: those that the Agent named (`security.network.agents`) when the
+    version was made."""
     card: Free = Field(default_factory=dict)
     """The card as it is published, but for its interfaces; empty: what the server of a sidecar shows."""
     sources: Annotated[dict[str, Annotated[str, Field(max_length=128)]], Field(max_length=200)] = Field(

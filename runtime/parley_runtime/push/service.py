@@ -2,9 +2,8 @@
 
 import uuid
 from collections.abc import Sequence
-from ipaddress import ip_network
 
-from parley_core.urlguard import UrlGuard
+from parley_core.urlguard import UrlGuard, allowed
 from parley_runtime.push.configs import PushConfigs
 from parley_runtime.push.outbox import Failure, Outbox
 from parley_runtime.push.policy import PushPolicy
@@ -14,12 +13,13 @@ from parley_runtime.push.sender import Sender
 class PushService(PushConfigs):
     """What the front and the host need of push.
 
-    `allow` are CIDR networks that webhooks may be in although they are not public; `give_up` is for how many
-    seconds a notification is tried.
+    `allow` are CIDR networks that webhooks may be in although they are not public, and names of hosts that they may be at
+    wherever these are; `give_up` is for how many seconds a notification is tried.
     """
 
     def __init__(self, outbox: Outbox, allow: Sequence[str], *, give_up: float) -> None:
-        guard = UrlGuard([ip_network(block) for block in allow])
+        networks, hosts = allowed(allow)
+        guard = UrlGuard(networks, hosts=hosts)
         super().__init__(outbox, guard)
         self._sender = Sender(outbox, guard, uuid.uuid4().hex, PushPolicy(give_up=give_up))
 

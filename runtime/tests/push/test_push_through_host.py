@@ -40,17 +40,17 @@ class Counting(AgentExecutor):
         raise NotImplementedError
 
 
-Serve = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
 def serve(address: str) -> Serve:
     card = pb.AgentCard(name="counter", version="1.0.0", description="counts")
     card.capabilities.streaming = card.capabilities.push_notifications = True
-    settings = HostSettings(store=address, push_allow=("127.0.0.0/8",))
 
     @asynccontextmanager
-    async def running() -> AsyncIterator[httpx.AsyncClient]:
+    async def running(*allow: str) -> AsyncIterator[httpx.AsyncClient]:
+        settings = HostSettings(store=address, push_allow=allow or ("127.0.0.0/8",))
         host = AgentHost(card, Counting(), settings)
         await host.start()
         try:
@@ -88,7 +88,7 @@ async def stream_seconds(client: httpx.AsyncClient, url: str) -> float:
 
 
 async def wait_for(receiver: Any, count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(receiver.requests) < count:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
@@ -144,3 +144,16 @@ async def test_what_did_not_arrive_is_told_to_the_tasks_owner_and_counted(
     assert 'parley_push_attempts_total{result="stop"}' in metrics
     assert "parley_push_given_up" in metrics
     assert "parley_push_pending" in metrics
+
+
+async def test_a_host_that_is_named_is_pushed_to_though_its_address_is_private_and_the_address_is_not(
+    serve: Serve, receiver: Any
+) -> None:
+    named = receiver.url.replace("127.0.0.1", "localhost")
+    assert named != receiver.url
+    async with serve("localhost") as client:
+        refused = await call(client, "SendMessage", **sending(receiver.url))
+        assert "loopback" in refused.text
+        answer = await call(client, "SendMessage", **sending(named))
+        assert "result" in answer.json()
+        await wait_for(receiver, UPDATES + 2)
