@@ -48,6 +48,13 @@ def own_real_cluster() -> Iterator[Callable[..., RealCluster]]:
         yield lambda **options: _entered(clusters, RealCluster, options)
 
 
+@pytest.fixture(scope="module")
+def module_real_cluster() -> Iterator[RealCluster]:
+    """One with a real node for the tests of a module, who may kill parts of it, and start them again before they end."""
+    with ExitStack() as clusters:
+        yield _entered(clusters, RealCluster, {})
+
+
 @pytest.fixture
 def kubeconfig(cluster: ControlPlane | ForeignCluster) -> Path:
     """Of who may do all in `cluster`."""

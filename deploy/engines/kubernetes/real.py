@@ -94,6 +94,15 @@ class RealCluster(ControlPlane):
             for pid_file in self.folder.parent.glob(f"{self._forwarding}*.pid"):
                 Program(pid_file.stem, self.folder.parent).kill()
 
+    def kill_container(self, container: str) -> None:
+        """kill -9 of all that runs in it, as the kernel does it to who has no memory left; kubelet starts it again. `container` is its
+        `containerID` in the status of its pod. Raises EngineError when there is none such any more."""
+        name = container.removeprefix("containerd://")
+        kill = [*self._ctr, "tasks", "kill", "--signal", "SIGKILL", name]
+        ran = subprocess.run(kill, capture_output=True, text=True, timeout=30, check=False)
+        if ran.returncode != 0:
+            raise EngineError(f"the container {name[:12]} is not killed: {ran.stderr.strip()}")
+
     def stop(self, *parts: str) -> None:
         """Ask them to end, the last first, and wait; addresses and data stay. Containers end when all of it is stopped, as when a machine is switched off."""
         super().stop(*parts)
@@ -108,6 +117,10 @@ class RealCluster(ControlPlane):
         self._address, self._services = self.host, self.machine.place.services
         super()._prepare()
         self._configure()
+
+    @property
+    def _ctr(self) -> list[str]:
+        return ["ctr", "--address", str(self.folder / "containerd.sock"), "--namespace", "k8s.io"]
 
     @property
     def _forwarding(self) -> str:
@@ -191,7 +204,7 @@ class RealCluster(ControlPlane):
 
     def _has_images(self) -> bool:
         """Whether containerd serves and has the images, which it is given when it lacks them."""
-        ctr = ["ctr", "--address", str(self.folder / "containerd.sock"), "--namespace", "k8s.io", "images"]
+        ctr = [*self._ctr, "images"]
         listed = subprocess.run([*ctr, "list", "-q"], capture_output=True, text=True, timeout=30, check=False)
         if listed.returncode != 0:
             return False
