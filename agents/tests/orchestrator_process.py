@@ -8,13 +8,16 @@ from pathlib import Path
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import ParseDict
 
-from parley_agents import orchestrator
-from parley_agents.orchestrator.settings import load_settings
-from parley_core.telemetry import configure_logging
-from parley_runtime.host import AgentHost
-from parley_runtime.settings import HostSettings
+from parley_core.lean import load_sdk
 
 if __name__ == "__main__":
+    load_sdk()  # as `parley host` does
+    from parley_agents import orchestrator
+    from parley_agents.orchestrator.settings import load_settings
+    from parley_core.telemetry import configure_logging
+    from parley_runtime.host import AgentHost
+    from parley_runtime.settings import HostSettings
+
     listen, store, registry = sys.argv[1:]
     configure_logging("info")
     text = (Path(orchestrator.__file__).parent / "card.json").read_text()

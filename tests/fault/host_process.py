@@ -8,9 +8,7 @@ import time
 import uvloop
 from a2a.types import a2a_pb2 as pb
 
-from parley_core.telemetry import configure_logging
-from parley_runtime.host import AgentHost
-from parley_runtime.settings import HostSettings
+from parley_core.lean import load_sdk
 
 CARD = pb.AgentCard(
     name="fault",
@@ -32,6 +30,11 @@ def shift_clock(seconds: float) -> None:
 
 def main() -> None:
     shift_clock(float(os.environ.get("CLOCK_AHEAD", "0")))
+    load_sdk()  # as `parley host` does
+    from parley_core.telemetry import configure_logging
+    from parley_runtime.host import AgentHost
+    from parley_runtime.settings import HostSettings
+
     module, _, name = sys.argv[1].rpartition(":")
     executor = getattr(importlib.import_module(module or "executors"), name)()
     configure_logging("info", form="text")
