@@ -1,5 +1,6 @@
 """Rollouts as the command shows them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,14 @@ if TYPE_CHECKING:
     from parley_registry.client import Analysis, Audited, Rollout, VersionFigures
 
 
-def put_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found: "Analysis") -> None:
-    """The table, figures and verdict as a line of JSON."""
+_CLUSTER = re.compile(r"\.svc[.:/ )]")
+"""Part of the name of a Service in a cluster."""
+
+
+def put_status(
+    table: "Rollout", figures: "Mapping[str, VersionFigures]", found: "Analysis", unknown: str = ""
+) -> None:
+    """The table, figures and verdict as a line of JSON; `unknown` says why there are no figures."""
     from parley_cli.lines import put_json
     from parley_registry.client import figures_json
 
@@ -23,14 +30,18 @@ def put_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found:
             "paused": table.paused,
             "versions": [asdict(one) for one in table.versions],
             "figures": [figures_json(one) for _, one in sorted(figures.items())],
+            "figuresUnknown": unknown or None,
             "verdict": found.verdict if found.findings else None,
             "findings": [asdict(one) for one in found.findings],
         }
     )
 
 
-def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found: "Analysis") -> None:
-    """A table of versions, and the verdict on the canary below it. Without `figures` nobody knows how they do."""
+def show_status(
+    table: "Rollout", figures: "Mapping[str, VersionFigures]", found: "Analysis", unknown: str = ""
+) -> None:
+    """A table of versions, and the verdict on the canary below it. Without `figures`, for the reason `unknown`, nobody knows how
+    they do, and it is said so in their place."""
     from rich.table import Table
     from rich.text import Text
 
@@ -38,7 +49,7 @@ def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found
     from parley_registry.client import VersionFigures, quantile
 
     shown = Table(box=None, pad_edge=False)
-    for column in (
+    columns: tuple[str, ...] = (
         "version",
         "state",
         "weight",
@@ -49,7 +60,10 @@ def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found
         "p50",
         "p95",
         "metrics",
-    ):
+    )
+    if not figures:
+        columns = columns[:3]
+    for column in columns:
         shown.add_column(column)
     known = {one.version: one for one in table.versions}
     for version in [*known, *(one for one in sorted(figures) if one not in known)]:
@@ -63,13 +77,20 @@ def show_status(table: "Rollout", figures: "Mapping[str, VersionFigures]", found
             version,
             at.state if at else "not in the table",
             f"{at.weight:g} %" if at and at.weight else "",
-            *((str(did.workers), str(did.open), str(did.judged)) if figures else ("", "", "")),
+            *(str(count) for count in (did.workers, did.open, did.judged)),
             f"{did.failed} ({did.failed / did.judged:.0%})" if did.judged else "",
             *("" if seconds is None else duration(seconds) for seconds in spread),
             metrics,
         )
-        shown.add_row(*(Text(clean(cell, 120)) for cell in cells))
+        shown.add_row(*(Text(clean(cell, 120)) for cell in cells[: len(columns)]))
     console().print(shown)
+    if not figures and table.versions:
+        typer.echo(clean(f"tasks and figures: not known from here{': ' if unknown else ''}{unknown}", 2000))
+        if _CLUSTER.search(unknown):
+            typer.echo(
+                f"its hosts are at addresses of a cluster: `kubectl get agentversions -l parley.dev/agent={clean(table.name, 120)}` "
+                "shows open tasks, and this command in a pod there all figures"
+            )
     if table.paused:
         typer.echo(
             f"paused: the weights stay as they are until `parley rollout resume {table.name}`", err=True

@@ -245,14 +245,15 @@ async def _show(fleet: "Fleet", since: float, terms: "Terms", as_json: bool) -> 
     try:
         figures = await fleet.figures(since)
     except NoFigures as error:
-        typer.echo(str(error), err=True)
-        figures = {}
+        figures, unknown = {}, str(error)
+    else:
+        unknown = ""
     canary = shifting.canary(table)
     found = Analysis()
-    if canary:
+    if canary and not unknown:
         current, ours = (figures.get(one, VersionFigures(one)) for one in (table.current, canary))
         found = analyse(current, ours, terms)
-    (put_status if as_json else show_status)(table, figures, found)
+    (put_status if as_json else show_status)(table, figures, found, unknown)
 
 
 async def _begin(fleet: "Fleet", version: str, current: str) -> None:
