@@ -62,7 +62,9 @@ class Observer:
         children = self._caches.children(key)
         versions = self._caches.versions_of(key)
         name = self._names[key] = self._name(key, spec)
-        kept, registry_error = await self._registry(name)
+        # Before there is a version of it, nothing that the operator has made can have published anything.
+        new = not versions and not deleting and spec.runtime != "remote"
+        kept, registry_error = await self._registry(name, new=new)
         table = kept.table if kept else None
         shared = settings.registry_namespace and not (spec.remote and spec.remote.agent)
         elder = self._caches.elder(agent) if shared else None
@@ -99,11 +101,11 @@ class Observer:
         name = spec.remote.agent if spec and spec.remote and spec.remote.agent else key.name
         return Name(self._settings().registry_namespace or key.namespace, name)
 
-    async def _registry(self, name: Name) -> tuple[Kept | None, str]:
+    async def _registry(self, name: Name, *, new: bool) -> tuple[Kept | None, str]:
         if self._tables is None:
             return None, "the operator was given no registry"
         try:
-            return await self._tables.read(name), ""
+            return await self._tables.read(name, new=new), ""
         except ParleyError as error:
             return None, str(error)
 

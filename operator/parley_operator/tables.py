@@ -12,6 +12,7 @@ from parley_core.bearer import Bearer
 from parley_core.errors import ParleyError
 from parley_operator.kube.backoff import Backoff
 from parley_operator.metrics import REGISTRY_UP
+from parley_operator.newcomers import Newcomers
 from parley_registry.client import (
     Entry,
     Registry,
@@ -64,6 +65,7 @@ class Tables:
         self._locks: defaultdict[Name, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._doubt: defaultdict[Name, int] = defaultdict(int)
         self._watched = False
+        self._newcomers = Newcomers(self.at)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Tables"]:
@@ -87,14 +89,18 @@ class Tables:
         async with catalogue(in_namespace(self._url, of.namespace), token=self._token) as client:
             await client.register_url(url, name=of.name)
 
-    async def read(self, of: Name) -> Kept:
-        """What there is of the agent. Raises RegistryUnavailable, RegistryError."""
+    async def read(self, of: Name, *, new: bool = False) -> Kept:
+        """What there is of the agent. Of one that is `new`, and has published nothing yet, that may be a little old. Raises
+        RegistryUnavailable, RegistryError."""
         async with self._locks[of]:
             kept = self._kept.get(of)
             now = asyncio.get_running_loop().time()
             if kept is not None and now - kept.read < (_WATCHED if self._watched else _UNWATCHED):
                 return kept
             doubt, client = self._doubt[of], self.at(of.namespace)
+            if new and await self._newcomers.has(*of):
+                REGISTRY_UP.set(1)
+                return Kept(Rollout(*of), (), now)
             try:
                 try:
                     entries = tuple(await client.versions(of.name))
@@ -134,6 +140,7 @@ class Tables:
                 watching = self.at("")
                 # It begins with what happens from now on: what was kept before may be old already.
                 self._kept.clear()
+                self._newcomers.clear()
                 async with aclosing(watching.watch()) as changes:
                     self._watched = True
                     async for change in changes:
@@ -141,9 +148,11 @@ class Tables:
                         said = ""
                         if change.kind == "reset":
                             self._kept.clear()
+                            self._newcomers.clear()
                         elif change.kind not in ("prompt", "mcp"):
                             name = Name(change.namespace, change.name)
                             self.forget(name)
+                            self._newcomers.heard_of(*name)
                             self._changed(name)
             except ParleyError as error:  # its token's file may be missing, too
                 if said != str(error):
