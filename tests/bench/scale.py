@@ -41,7 +41,9 @@ class Scale:
     resyncs: int = 10
 
 
-FULL = Scale(tasks=int(os.environ.get("BENCH_TASKS", "100000")))
+FULL = Scale(
+    tasks=int(os.environ.get("BENCH_TASKS", "100000")), agents=int(os.environ.get("BENCH_AGENTS", "2000"))
+)
 QUICK = Scale(
     repeats=1,
     load=0.5,
