@@ -10,6 +10,7 @@ from parley_cli.options import Namespace, Registry, TokenFile, complete, registr
 
 if TYPE_CHECKING:
     from parley_cli.access import Access
+    from parley_cli.home import Home
     from parley_registry import client
 
 T = TypeVar("T")
@@ -58,6 +59,12 @@ class Meant:
         return Access.given(self.token_file)
 
     @property
+    def home(self) -> "Home":
+        """The folder that holds the platform."""
+        home: Home = self.context.obj
+        return home
+
+    @property
     def address(self) -> str:
         """The registry's address, of the namespace that is meant if one is given."""
-        return registry_of(self.context.obj, self.registry, self.namespace)
+        return registry_of(self.home, self.registry, self.namespace)

@@ -7,23 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parley_cli.options import (
-    MORE,
-    Json,
-    Misuse,
-    Namespace,
-    Registry,
-    TokenFile,
-    complete,
-    registry_of,
-    text_of,
-    writable,
-)
+from parley_cli.gathered import gathered
+from parley_cli.meant import Meant
+from parley_cli.options import MORE, Json, Misuse, complete, text_of, writable
 
 if TYPE_CHECKING:
     from a2a.types import a2a_pb2 as pb
 
-    from parley_cli.home import Home
     from parley_cli.remote import Remote
 
 app = typer.Typer(no_args_is_help=True, help="Look at tasks, take them up again, answer and cancel them.")
@@ -39,47 +29,35 @@ Agent = Annotated[
 
 
 @asynccontextmanager
-async def _remote(
-    home: "Home", task: str, agent: str, registry: str, namespace: str, token_file: Path | None
-) -> "AsyncIterator[tuple[Remote, str]]":
+async def _remote(meant: Meant, task: str, agent: str) -> "AsyncIterator[tuple[Remote, str]]":
     """The agent that has a task, and the task's whole id."""
-    from parley_cli.access import Access
     from parley_cli.client import ORCHESTRATOR
     from parley_cli.jobs import Jobs
     from parley_cli.remote import find, is_url
 
-    known = Jobs(home).find(task) if task else None
+    known = Jobs(meant.home).find(task) if task else None
     name = agent or (known.agent if known else ORCHESTRATOR)
-    place = "" if is_url(name) else registry_of(home, registry, namespace)
-    access = Access.given(token_file)
+    place = "" if is_url(name) else meant.address
+    access = meant.access
     async with access.http() as http:
         yield await find(name, place, access, http), known.task if known else task
 
 
 @app.command("list")
+@gathered(meant=Meant)
 def list_(
-    context: typer.Context,
     agent: Agent = "",
     limit: Annotated[int, typer.Option(envvar="PARLEY_LIMIT", min=1, max=100, help="How many at most.")] = 20,
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """An agent's tasks, latest first; by default the orchestrator's jobs."""
-    complete(_list(context.obj, agent, limit, as_json, registry, namespace, token_file))
+    complete(_list(meant, agent, limit, as_json))
 
 
-async def _list(
-    home: "Home",
-    agent: str,
-    limit: int,
-    as_json: bool,
-    registry: str,
-    namespace: str,
-    token_file: Path | None,
-) -> None:
-    async with _remote(home, "", agent, registry, namespace, token_file) as (remote, _):
+async def _list(meant: Meant, agent: str, limit: int, as_json: bool) -> None:
+    async with _remote(meant, "", agent) as (remote, _):
         page = await remote.tasks(size=limit)
     if as_json:
         for task in page.tasks:
@@ -92,7 +70,7 @@ async def _list(
     from parley_cli.render import clean, console
     from parley_cli.story import state_name
 
-    texts = {job.task: job.text for job in Jobs(home).all()}
+    texts = {job.task: job.text for job in Jobs(meant.home).all()}
     table = Table(box=None, pad_edge=False)
     for column in ("task", "state", "since", "what"):
         table.add_column(column, no_wrap=column != "what")
@@ -104,17 +82,20 @@ async def _list(
 
 
 @app.command()
+@gathered(meant=Meant)
 def get(
-    context: typer.Context,
     task: Id,
     agent: Agent = "",
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """A task as its agent has it now. With --json the protocol's Task."""
-    found = complete(_get(context.obj, task, agent, registry, namespace, token_file))
+    _show(meant, task, agent, as_json)
+
+
+def _show(meant: Meant, task: str, agent: str, as_json: bool) -> None:
+    found = complete(_get(meant, task, agent))
     if as_json:
         _put(found)
         return
@@ -130,16 +111,14 @@ def get(
         typer.echo(f"  artifact {clean(artifact.name or artifact.artifact_id)}  {clean(types)}")
 
 
-async def _get(
-    home: "Home", task: str, agent: str, registry: str, namespace: str, token_file: Path | None
-) -> "pb.Task":
-    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
+async def _get(meant: Meant, task: str, agent: str) -> "pb.Task":
+    async with _remote(meant, task, agent) as (remote, task_id):
         return await remote.get(task_id)
 
 
 @app.command()
+@gathered(meant=Meant)
 def show(
-    context: typer.Context,
     task: Id,
     trace: Annotated[
         bool,
@@ -149,27 +128,23 @@ def show(
     ] = False,
     agent: Agent = "",
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """How a task went. --trace reads it from the stores of the hosts involved; no collector is needed."""
-    if not trace:
-        get(context, task, agent, as_json, registry, namespace, token_file)
-        return
-    complete(_trace(context.obj, task, agent, as_json, registry, namespace, token_file))
+    if trace:
+        complete(_trace(meant, task, agent, as_json))
+    else:
+        _show(meant, task, agent, as_json)
 
 
-async def _trace(
-    home: "Home", task: str, agent: str, as_json: bool, registry: str, namespace: str, token_file: Path | None
-) -> None:
-    from parley_cli.access import Access
+async def _trace(meant: Meant, task: str, agent: str, as_json: bool) -> None:
     from parley_cli.lines import put_json
     from parley_cli.render import console
     from parley_cli.trace import read, tree
 
-    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
-        found = await read(remote.card.name, remote.base, task_id, Access.given(token_file))
+    async with _remote(meant, task, agent) as (remote, task_id):
+        found = await read(remote.card.name, remote.base, task_id, meant.access)
     if as_json:
         put_json(found.to_json())
         return
@@ -178,8 +153,8 @@ async def _trace(
 
 
 @app.command()
+@gathered(meant=Meant)
 def watch(
-    context: typer.Context,
     task: Id,
     out: Annotated[
         Path | None,
@@ -196,9 +171,8 @@ def watch(
     ] = None,
     agent: Agent = "",
     as_json: Json = False,
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Show a task from its beginning and follow it to its end.
 
@@ -210,23 +184,11 @@ def watch(
     for folder, option in ((out, "--out"), (svg.parent if svg else None, "--svg")):
         if folder:
             writable(folder, option)
-    done = complete(
-        _watch(context.obj, task, out, show_as(as_json, plain), svg, agent, registry, namespace, token_file)
-    )
+    done = complete(_watch(meant, task, out, show_as(as_json, plain), svg, agent))
     raise typer.Exit(0 if done else 1)
 
 
-async def _watch(
-    home: "Home",
-    task: str,
-    out: Path | None,
-    shape: str,
-    svg: Path | None,
-    agent: str,
-    registry: str,
-    namespace: str,
-    token_file: Path | None,
-) -> bool:
+async def _watch(meant: Meant, task: str, out: Path | None, shape: str, svg: Path | None, agent: str) -> bool:
     from contextlib import aclosing
 
     from parley_cli.client import ORCHESTRATOR, Parley
@@ -234,15 +196,16 @@ async def _watch(
     from parley_cli.commands.send import Printer
     from parley_cli.jobs import Jobs
 
-    known = Jobs(home).find(task)
+    known = Jobs(meant.home).find(task)
     if (agent or (known.agent if known else ORCHESTRATOR)) == ORCHESTRATOR:
-        place = registry_of(home, registry, namespace)
-        async with Parley(home=home.root, registry=place, token_file=token_file) as client:
+        async with Parley(
+            home=meant.home.root, registry=meant.address, token_file=meant.token_file
+        ) as client:
             return await follow(
                 client, client.watch(task, out=out), known.text if known else task, shape, svg
             )
     printer = Printer(shape == "json")
-    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
+    async with _remote(meant, task, agent) as (remote, task_id):
         async with aclosing(remote.follow(task_id)) as events:
             async for event in events:
                 printer.take(event)
@@ -250,46 +213,40 @@ async def _watch(
 
 
 @app.command()
+@gathered(meant=Meant)
 def cancel(
-    context: typer.Context,
     task: Id,
     agent: Agent = "",
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Cancel a task, and all it has delegated. Exit code 0 when it is canceled now."""
-    state = complete(_cancel(context.obj, task, agent, registry, namespace, token_file))
+    state = complete(_cancel(meant, task, agent))
     typer.echo(state)
     raise typer.Exit(0 if state == "canceled" else 1)
 
 
-async def _cancel(
-    home: "Home", task: str, agent: str, registry: str, namespace: str, token_file: Path | None
-) -> str:
+async def _cancel(meant: Meant, task: str, agent: str) -> str:
     from parley_cli.story import state_name
 
-    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
+    async with _remote(meant, task, agent) as (remote, task_id):
         return state_name((await remote.cancel(task_id)).status.state)
 
 
 @app.command(context_settings=MORE)
+@gathered(meant=Meant)
 def answer(
-    context: typer.Context,
     task: Id,
     text: Annotated[str, typer.Argument(help="The answer; - reads it from standard input.")],
     agent: Agent = "",
-    registry: Registry = "",
-    namespace: Namespace = "",
-    token_file: TokenFile = None,
+    *,
+    meant: Meant,
 ) -> None:
     """Answer a task that waits for input. It goes on; `parley task watch` shows it."""
-    complete(_answer(context.obj, task, text_of(context, text), agent, registry, namespace, token_file))
+    complete(_answer(meant, task, text_of(meant.context, text), agent))
 
 
-async def _answer(
-    home: "Home", task: str, text: str, agent: str, registry: str, namespace: str, token_file: Path | None
-) -> None:
+async def _answer(meant: Meant, task: str, text: str, agent: str) -> None:
     import uuid
 
     from a2a.types import a2a_pb2 as pb
@@ -298,7 +255,7 @@ async def _answer(
     from parley_cli.story import state_name
     from parley_runtime.store import INTERRUPTED
 
-    async with _remote(home, task, agent, registry, namespace, token_file) as (remote, task_id):
+    async with _remote(meant, task, agent) as (remote, task_id):
         now = await remote.get(task_id)
         if now.status.state not in INTERRUPTED:
             raise Misuse(f"the task does not wait for an answer: it is {state_name(now.status.state)}")
