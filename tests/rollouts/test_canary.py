@@ -32,7 +32,7 @@ def table(place: World) -> dict[str, tuple[str, float]]:
 
 
 async def within(place: World, **wanted: tuple[str, float]) -> None:
-    until_ = time.monotonic() + 20
+    until_ = time.monotonic() + 90
     while (now := await asyncio.to_thread(table, place)) != wanted:
         assert time.monotonic() < until_, f"{now}, not {wanted}"
 
@@ -82,7 +82,7 @@ async def test_a_bad_version_loses_its_weight_by_itself_and_its_contexts_go_on(p
         said, _ = await asyncio.to_thread(rollout.communicate, timeout=120)
         assert rollout.returncode == 1, said
         assert "1.2.0 does worse and gets no new contexts any more: failure-rate: 1.2.0 failed" in said
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(5.0)
         stopped = time.monotonic()
         await until("contexts after the rollback", lambda: sum(load.shares(stopped).values()) > 60)
         assert load.shares(stopped).keys() == {"1.0.0"}
@@ -148,7 +148,7 @@ async def test_the_contexts_of_a_canary_that_is_aborted_with_move_go_on_with_the
         await asyncio.sleep(1.0)
         await asyncio.to_thread(old.start)
         assert await long == "TASK_STATE_COMPLETED"
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(5.0)
         moved = time.monotonic()
         await until("contexts after the move", lambda: sum(load.shares(moved).values()) > 40, 60)
         assert load.shares(moved).keys() == {"1.0.0"}
@@ -172,7 +172,7 @@ async def test_work_of_a_version_waits_for_it_until_it_is_retired(place: World) 
         assert load.answers["theirs"] == {"1.0.0"}
         old.kill()
         waiting = asyncio.create_task(load.say("theirs"))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while "which no worker hosts" not in (await load._http.get(f"{new.url}/readyz")).text:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
