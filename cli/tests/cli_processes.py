@@ -1,5 +1,6 @@
 """`parley host`, `parley registry` and other calls of the command, as processes of their own."""
 
+import io
 import os
 import socket
 import subprocess
@@ -7,8 +8,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from parley_cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PARLEY = str(Path(sys.executable).with_name("parley"))
@@ -46,6 +52,23 @@ def parley(home: Path, *words: str, **settings: str) -> "subprocess.CompletedPro
     """A call of the command to its end."""
     return subprocess.run(
         [PARLEY, *words], env=environment(home, **settings), capture_output=True, text=True, timeout=60
+    )
+
+
+def called(home: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """The same within this process, which has loaded already what takes a command most of its time: for tests of what
+    registries and files are asked."""
+    said, complained = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, environment(home, **settings), clear=True),
+        patch.object(sys, "argv", [PARLEY, *words]),
+        redirect_stdout(said),
+        redirect_stderr(complained),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return subprocess.CompletedProcess(
+        [PARLEY, *words], int(ended.value.code or 0), said.getvalue(), complained.getvalue()
     )
 
 

@@ -15,7 +15,7 @@ from a2a.client.errors import A2AClientError
 from a2a.types import AgentCard
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.signing import InvalidSignaturesError, create_signature_verifier
-from cli_processes import EXAMPLES, hosted, parley, registry
+from cli_processes import EXAMPLES, called, hosted, registry
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
@@ -24,7 +24,7 @@ HELLO = EXAMPLES / "hello"
 
 def keys_of(path: Path) -> list[dict[str, Any]]:
     """The keys in a file, as `parley keys list` tells them."""
-    done = parley(path.parent, "keys", "list", "--keys", str(path), "--json")
+    done = called(path.parent, "keys", "list", "--keys", str(path), "--json")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -46,7 +46,7 @@ async def resolved(url: str) -> AgentCard:
 
 
 def shown(home: Path, catalogue: str, name: str = "hello") -> dict[str, Any]:
-    done = parley(home, "agents", "show", name, "--json", "--registry", catalogue)
+    done = called(home, "agents", "show", name, "--json", "--registry", catalogue)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -63,7 +63,7 @@ def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     path = tmp_path / "keys.json"
-    assert parley(tmp_path, "keys", "create", "--keys", str(path)).returncode == 0
+    assert called(tmp_path, "keys", "create", "--keys", str(path)).returncode == 0
     return path
 
 
@@ -80,12 +80,12 @@ def test_a_signed_card_is_verified_by_the_registry_and_by_any_client_and_rotatio
             "key_id": first,
             "signer": "acme",
         }
-        told = parley(tmp_path, "agents", "show", "hello", "--registry", catalogue).stdout
+        told = called(tmp_path, "agents", "show", "hello", "--registry", catalogue).stdout
         assert f"signature verified: by acme, key {first}" in told
         card = asyncio.run(resolved(url))
         assert card.name == "hello"
 
-        rotated = parley(tmp_path, "keys", "rotate", "--keys", str(keys), "--algorithm", "EdDSA")
+        rotated = called(tmp_path, "keys", "rotate", "--keys", str(keys), "--algorithm", "EdDSA")
         second = rotated.stdout.split()[0]
         until(lambda: shown(tmp_path, catalogue)["signature"]["key_id"] == second)
         assert shown(tmp_path, catalogue)["signature"]["state"] == "verified"
@@ -95,7 +95,7 @@ def test_a_signed_card_is_verified_by_the_registry_and_by_any_client_and_rotatio
         assert all("d" not in one for one in served.json()["keys"])
         verifier()(card)  # the old one holds until its key is retired
 
-        assert parley(tmp_path, "keys", "retire", first, "--keys", str(keys)).returncode == 0
+        assert called(tmp_path, "keys", "retire", first, "--keys", str(keys)).returncode == 0
         until(lambda: len(httpx.get(f"{url}/.well-known/jwks.json").json()["keys"]) == 1)
         assert shown(tmp_path, catalogue)["signature"]["state"] == "verified"
         card.description = "Something else"
@@ -105,7 +105,7 @@ def test_a_signed_card_is_verified_by_the_registry_and_by_any_client_and_rotatio
 
 def test_a_registry_that_wants_signatures_takes_no_others(tmp_path: Path, keys: Path) -> None:
     public = tmp_path / "public.json"
-    public.write_text(parley(tmp_path, "keys", "public", "--keys", str(keys)).stdout)
+    public.write_text(called(tmp_path, "keys", "public", "--keys", str(keys)).stdout)
     settings = {
         "PARLEY_REGISTRY_TRUSTED_KEYS": str(public),
         "PARLEY_REGISTRY_REQUIRE_SIGNATURE": "true",
@@ -121,7 +121,7 @@ def test_a_registry_that_wants_signatures_takes_no_others(tmp_path: Path, keys: 
         assert answer.status_code == 403
         assert answer.json()["type"] == "urn:parley:registry:signature-required"
         assert "--signing-keys" in answer.json()["detail"]
-        refused = parley(tmp_path, "agents", "history", "hello", "--registry", catalogue)
+        refused = called(tmp_path, "agents", "history", "hello", "--registry", catalogue)
         assert "refused" in refused.stdout
         given = ("--signing-keys", str(keys), "--registry", catalogue)
         with hosted("hello:Hello", HELLO, tmp_path, *given):
@@ -198,7 +198,7 @@ def test_what_cannot_be_is_said_with_what_to_do(tmp_path: Path, keys: Path) -> N
             "parley keys create",
         ),
     ):
-        done = parley(tmp_path, *words)
+        done = called(tmp_path, *words)
         assert (done.returncode, "Traceback" in done.stderr) == (2, False)
         assert said in done.stderr
     assert json.loads(keys.read_text())["keys"][0]["d"] not in done.stderr + done.stdout

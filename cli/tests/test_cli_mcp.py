@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from cli_processes import parley, registry
+from cli_processes import called, registry
 
 
 def test_a_server_is_registered_found_shown_and_deleted(tmp_path: Path) -> None:
@@ -21,22 +21,22 @@ def test_a_server_is_registered_found_shown_and_deleted(tmp_path: Path) -> None:
     file.write_text(json.dumps(told))
     with registry(tmp_path) as url:
         there = ("--registry", url)
-        done = parley(tmp_path, "mcp", "register", str(file), *there)
+        done = called(tmp_path, "mcp", "register", str(file), *there)
         assert (done.returncode, done.stdout) == (0, "registered: io.github.team/weather 1.0.0\n"), (
             done.stderr
         )
-        listed = parley(tmp_path, "mcp", "list", "forecast", "--json", *there)
+        listed = called(tmp_path, "mcp", "list", "forecast", "--json", *there)
         assert json.loads(listed.stdout)["name"] == told["name"]
-        shown = parley(tmp_path, "mcp", "show", "io.github.team/weather", *there).stdout
+        shown = called(tmp_path, "mcp", "show", "io.github.team/weather", *there).stdout
         assert "  tool forecast(place): A forecast\n" in shown
         assert "\u202e" not in shown
-        assert parley(tmp_path, "mcp", "delete", "io.github.team/weather", *there).returncode == 2
-        gone = parley(tmp_path, "mcp", "delete", "io.github.team/weather@1.0.0", *there)
+        assert called(tmp_path, "mcp", "delete", "io.github.team/weather", *there).returncode == 2
+        gone = called(tmp_path, "mcp", "delete", "io.github.team/weather@1.0.0", *there)
         assert gone.stdout == "deleted: io.github.team/weather 1.0.0\n"
-        assert parley(tmp_path, "mcp", "show", "io.github.team/weather", *there).returncode == 2
+        assert called(tmp_path, "mcp", "show", "io.github.team/weather", *there).returncode == 2
 
         file.write_text(json.dumps({**told, "protocol": "smoke", "version": "x"}))
-        refused = parley(tmp_path, "mcp", "register", str(file), *there)
+        refused = called(tmp_path, "mcp", "register", str(file), *there)
         assert refused.returncode == 2
         assert "protocol: must be one of" in refused.stderr
         assert "version: is not a semantic version" in refused.stderr

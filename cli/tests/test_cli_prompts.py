@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_processes import parley, registry
+from cli_processes import called, registry
 
 
 @pytest.fixture(scope="module")
@@ -25,46 +25,46 @@ def test_a_prompt_is_pushed_labelled_bound_shown_rendered_and_deleted(folder: Pa
     text = folder / "review.txt"
     text.write_text("As {{role}}, review\n  this {{language}} code.")
     first = ("--version", "1.2.0", "--label", "production", "--default", "role=a critic")
-    done = parley(folder, "prompts", "push", str(text), *first, "--author", "ana", *there)
+    done = called(folder, "prompts", "push", str(text), *first, "--author", "ana", *there)
     assert (done.returncode, done.stdout) == (0, "pushed: review 1.2.0, production\n"), done.stderr
-    again = parley(folder, "prompts", "push", str(text), *first, *there)
+    again = called(folder, "prompts", "push", str(text), *first, *there)
     assert again.stdout.startswith("there already: review 1.2.0")
 
     whole = folder / "canary.json"
     whole.write_text(json.dumps({"name": "review", "version": "1.3.0", "template": "Judge {{language}}."}))
-    assert parley(folder, "prompts", "push", str(whole), *there).returncode == 0
-    bound = parley(folder, "prompts", "bind", "review", "coder@2.0.0", "1.3.0", *there)
+    assert called(folder, "prompts", "push", str(whole), *there).returncode == 0
+    bound = called(folder, "prompts", "bind", "review", "coder@2.0.0", "1.3.0", *there)
     assert bound.stdout == "coder@2.0.0 gets 1.3.0 of review\n"
 
-    shown = parley(folder, "prompts", "show", "review", *there).stdout
+    shown = called(folder, "prompts", "show", "review", *there).stdout
     assert shown.splitlines() == [
         "review latest 1.3.0",
         "  1.3.0 [for coder@2.0.0]",
         "  1.2.0 by ana [production]",
     ]
-    listed = parley(folder, "prompts", "list", "rev", "--json", *there)
+    listed = called(folder, "prompts", "list", "rev", "--json", *there)
     assert json.loads(listed.stdout)["labels"] == {"production": "1.2.0"}
-    one = parley(folder, "prompts", "show", "review@1.2.0", *there).stdout
+    one = called(folder, "prompts", "show", "review@1.2.0", *there).stdout
     assert "  role default 'a critic'" in one
     assert "\n  this {{language}} code.\n" in one
 
-    rendered = parley(folder, "prompts", "render", "review", "language=Go", *there)
+    rendered = called(folder, "prompts", "render", "review", "language=Go", *there)
     assert rendered.stdout == "As a critic, review\n  this Go code.\n"
-    bare = parley(folder, "prompts", "render", "review", *there)
+    bare = called(folder, "prompts", "render", "review", *there)
     assert "language" in bare.stderr
     assert "needs a value, given as NAME=TEXT behind the prompt's name" in bare.stderr
-    canary = parley(folder, "prompts", "render", "review", "language=Go", "--agent", "coder@2.0.0", *there)
+    canary = called(folder, "prompts", "render", "review", "language=Go", "--agent", "coder@2.0.0", *there)
     assert canary.stdout == "Judge Go.\n"
 
-    refused = parley(folder, "prompts", "delete", "review@1.3.0", *there)
+    refused = called(folder, "prompts", "delete", "review@1.3.0", *there)
     assert refused.returncode == 1
     assert "in use by coder@2.0.0" in refused.stderr
-    assert parley(folder, "prompts", "bind", "review", "coder@2.0.0", "--remove", *there).returncode == 0
-    assert parley(folder, "prompts", "delete", "review@1.3.0", *there).stdout == "deleted: review 1.3.0\n"
-    moved = parley(folder, "prompts", "label", "review", "staging", "1.2.0", *there)
+    assert called(folder, "prompts", "bind", "review", "coder@2.0.0", "--remove", *there).returncode == 0
+    assert called(folder, "prompts", "delete", "review@1.3.0", *there).stdout == "deleted: review 1.3.0\n"
+    moved = called(folder, "prompts", "label", "review", "staging", "1.2.0", *there)
     assert moved.stdout == "staging of review is 1.2.0\n"
-    assert parley(folder, "prompts", "delete", "review", "--all-versions", *there).returncode == 0
-    assert parley(folder, "prompts", "list", *there).stderr.startswith("there are no prompts yet")
+    assert called(folder, "prompts", "delete", "review", "--all-versions", *there).returncode == 0
+    assert called(folder, "prompts", "list", *there).stderr.startswith("there are no prompts yet")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_prompt_is_pushed_labelled_bound_shown_rendered_and_deleted(folder: Pa
     ],
 )
 def test_what_cannot_work_is_misuse(folder: Path, catalogue: str, words: tuple[str, ...], said: str) -> None:
-    done = parley(folder, "prompts", *words, "--registry", catalogue)
+    done = called(folder, "prompts", *words, "--registry", catalogue)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
 
@@ -87,7 +87,7 @@ def test_what_cannot_work_is_misuse(folder: Path, catalogue: str, words: tuple[s
 def test_every_fault_of_a_file_is_named(folder: Path, catalogue: str) -> None:
     wrong = folder / "wrong.txt"
     wrong.write_text("{{#if}} {{x}}")
-    done = parley(
+    done = called(
         folder,
         "prompts",
         "push",
