@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from parley_operator.judging import WINDOW
 from parley_operator.observed import Object
 from parley_operator.resources.agent import AgentSpec, AgentStatus
 from parley_operator.resources.conditions import unclock
@@ -28,11 +29,11 @@ def figures(spec: AgentSpec, versions: int, table: Rollout | None, *, deleting: 
 
 
 def window(status: AgentStatus, now: float) -> float:
-    """Over how many seconds figures are needed: since the canary got its first share."""
+    """Over how many seconds figures are needed: since the canary got its first share, at most `judging.WINDOW`."""
     state = status.rollout
     if state is None or not state.first_step:
         return 60.0
-    return max(60.0, now - unclock(state.first_step) + 1.0)
+    return min(WINDOW, max(60.0, now - unclock(state.first_step) + 1.0))
 
 
 def questions(spec: AgentSpec, table: Rollout | None) -> tuple[Question, ...]:

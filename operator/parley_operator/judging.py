@@ -7,11 +7,18 @@ from typing import Literal
 
 from parley_operator.observed import Check
 from parley_operator.resources.agent import RolloutState
+from parley_operator.resources.conditions import clock, unclock
 from parley_operator.resources.rollout import Analysis
 from parley_registry.client import Terms, VersionFigures, analyse, level_of_look
 
+WINDOW = 6 * 3600.0
+"""Seconds over which a canary is judged at most: one that is paused for weeks is judged by how it does now, and nobody counts the
+tasks of weeks."""
 _GROWTH = 1.5
 """How much more a canary must have done before it is judged again while a step goes on."""
+
+_AGAIN = 60.0
+"""Seconds between two looks at a step whose time is over, in a window that moves on."""
 
 Figures = Mapping[str, VersionFigures]
 
@@ -33,12 +40,13 @@ def judge(
     checks: Mapping[str, Check],
     *,
     over: bool,
+    now: float,
 ) -> Judgement:
     """What is to be said of the canary `state.version`. `over` says that the step's time is: then one more task that has
-    ended is news enough to look again, else it has to be half as much again as at the last look."""
+    ended is news enough to look again, else it has to be half as much again as at the last look, or half of WINDOW later."""
     if analysis is None:
         return Judgement("Pass", "", state)
-    by_tasks = _by_tasks(state, analysis, current, figures, over=over)
+    by_tasks = _by_tasks(state, analysis, current, figures, over=over, now=now)
     others = [_said(one.name, checks.get(one.name)) for one in analysis.prometheus]
     others += [_said(one.name, checks.get(one.name)) for one in analysis.webhooks]
     all_of_them = [(by_tasks.verdict, by_tasks.reasons), *others]
@@ -50,7 +58,13 @@ def judge(
 
 
 def _by_tasks(
-    state: RolloutState, analysis: Analysis, current: str, figures: Figures | None, *, over: bool
+    state: RolloutState,
+    analysis: Analysis,
+    current: str,
+    figures: Figures | None,
+    *,
+    over: bool,
+    now: float,
 ) -> Judgement:
     if not analysis.rules:
         return Judgement("Pass", "", state)
@@ -59,7 +73,7 @@ def _by_tasks(
     ours = figures.get(state.version, VersionFigures(state.version))
     there = figures.get(current, VersionFigures(current))
     news = state.judged + 1 if over else math.ceil(state.judged * _GROWTH)
-    if state.looks and ours.judged < news:
+    if state.looks and ours.judged < news and not _is_due(state, now, over=over):
         return Judgement("Pass" if state.passed else "Inconclusive", state.message, state)
     level = level_of_look(analysis.level, state.looks + 1)
     terms = Terms(tuple(analysis.rules), level, analysis.minimum_sample, analysis.tolerance)
@@ -69,11 +83,19 @@ def _by_tasks(
             update={
                 "looks": state.looks + 1,
                 "judged": ours.judged,
+                "looked": clock(now),
                 "passed": found.verdict == "Pass",
                 "message": found.reasons[:2048],
             }
         )
     return Judgement(found.verdict, found.reasons, state)
+
+
+def _is_due(state: RolloutState, now: float, *, over: bool) -> bool:
+    """Whether it is time to look again whatever the counts say: in a window that moves on they do not grow."""
+    if not state.first_step or not state.looked or now - unclock(state.first_step) < WINDOW:
+        return False
+    return now - unclock(state.looked) >= (_AGAIN if over else WINDOW / 2)
 
 
 def _said(name: str, check: Check | None) -> tuple[Literal["Pass", "Fail", "Inconclusive"], str]:

@@ -135,7 +135,7 @@ def _ramping(at: Situation) -> Course:
         # That it has begun has to be known before anything else happens to it.
         begun = {"phase": "Stepping", "step": index, "steps": len(at.policy.steps), "message": ""}
         times = {"step_started": stamp(at.now), "first_step": stamp(at.now), "unavailable": ""}
-        fresh = {"looks": 0, "judged": 0, "passed": False}
+        fresh = {"looks": 0, "judged": 0, "looked": "", "passed": False}
         return Course(at.table, state.model_copy(update=begun | times | fresh), again=1.0)
     if index != state.step:
         state = state.model_copy(update={"step": index, "step_started": stamp(at.now)})
@@ -143,7 +143,7 @@ def _ramping(at: Situation) -> Course:
     analysis = step.analysis or at.policy.analysis
     lasts = seconds(step.pause.duration) if step.pause and step.pause.duration else 0.0
     left = unclock(state.step_started) + lasts - at.now
-    found = judge(state, analysis, at.table.current, at.figures, at.checks or {}, over=left <= 0)
+    found = judge(state, analysis, at.table.current, at.figures, at.checks or {}, over=left <= 0, now=at.now)
     state = _availability(at, found.state)
     if found.verdict == "Fail":
         return _failed(at, state, found.reasons)
@@ -201,7 +201,7 @@ def _settled(at: Situation) -> Course:
     else:
         step = at.policy.steps[min(max(state.step, 0), len(at.policy.steps) - 1)]
         analysis = step.analysis or at.policy.analysis
-        found = judge(state, analysis, at.table.current, at.figures, at.checks or {}, over=True)
+        found = judge(state, analysis, at.table.current, at.figures, at.checks or {}, over=True, now=at.now)
         if found.verdict == "Fail":  # an operator that ended before it could say so
             state = found.state.model_copy(update={"phase": "Failed", "message": found.reasons[:2048]})
             said = f"{state.version} does worse and gets no new contexts any more: {found.reasons}"

@@ -268,7 +268,7 @@ async def world(kubeconfig: Path, namespace: str, folder: Path) -> AsyncIterator
                 }
             )
             async with made.hosts.serving(namespace), made.registry:
-                await until(lambda: _answers(made.registry), what="the registry does not start")
+                await until(lambda: _answers(made.registry), 120, what="the registry does not start")
                 yield made
     finally:
         processes.close()

@@ -176,6 +176,8 @@ class RolloutState(Model):
     """How often the canary was judged by enough tasks."""
     judged: int = 0
     """By how many of its tasks it was judged last."""
+    looked: Annotated[str, Field(max_length=32)] = ""
+    """When that was."""
     passed: bool = False
     """Whether it passed when it was judged last."""
     unavailable: Annotated[str, Field(max_length=32)] = ""
