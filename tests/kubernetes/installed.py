@@ -207,6 +207,7 @@ def installed(cluster: RealCluster, nacos: Nacos, folder: Path) -> Iterator[Inst
             "members": {
                 "tester": {"env": [{"name": "PARLEY_SANDBOX", "value": "none"}]},
                 "orchestrator": {"replicas": 2},
+                "coder": {"env": [{"name": "VARIANT", "value": "1"}]},
             },
         }
         told = values(
