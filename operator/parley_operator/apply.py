@@ -1,6 +1,8 @@
 """Carries a plan out: the only place that changes anything. What is so already is not written."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from parley_operator.caches import OWNS_REPLICAS, Caches
@@ -10,7 +12,7 @@ from parley_operator.kube.client import Kube
 from parley_operator.kube.errors import Invalid, NotFound, Stale
 from parley_operator.kube.events import Events, Told
 from parley_operator.kube.informer import Key
-from parley_operator.kube.kinds import AGENT, DEPLOYMENT, TEAM, VERSION, Kind, kind_named, kind_of
+from parley_operator.kube.kinds import AGENT, DEPLOYMENT, SERVICE, TEAM, VERSION, Kind, kind_named, kind_of
 from parley_operator.likeness import Path, differences, hash_of, mark_of, marked
 from parley_operator.metrics import WRITES
 from parley_operator.observed import Observed
@@ -22,6 +24,9 @@ from parley_operator.tables import Name
 FINALIZER = "parley.dev/drain"
 _HANDOVER = "parley-operator-handover"
 """Field manager that keeps spec.replicas as they are when they cease to be ours."""
+_ADDRESSING = 4
+"""Services made at once. The API server gives out their addresses one by one, and who waits for that over there may be waiting
+when the deadline of the call has come."""
 
 
 class Applier:
@@ -33,6 +38,7 @@ class Applier:
         self._registering = registering
         self._events = events
         self._strangers = Strangers(kube)
+        self._addressing = asyncio.Semaphore(_ADDRESSING)
         self._settled: dict[tuple[Kind, Key], tuple[str, Mapping[Path, Any]]] = {}
         """Where the server writes a wanted value in its own way (1000m is 1), by the hash of what was wanted."""
         self._late: dict[Key, Problem] = {}
@@ -138,7 +144,8 @@ class Applier:
             await self._hand_over(wanted, live)
         sent = marked(wanted, hashed) if "spec" in wanted or kind is not AGENT else wanted
         with informer.writing(key):
-            written = await self._kube.apply(sent)
+            async with self._addressing if kind is SERVICE and live is None else nullcontext():
+                written = await self._kube.apply(sent)
             WRITES.labels(kind.name, "applied").inc()
             odd = dict(differences(sent, written))
             self._settled.pop((kind, key), None)
