@@ -96,7 +96,8 @@ async def test_a_cache_has_what_there_was_what_comes_and_what_we_write(
             await until(lambda: len(cache) == 2)
             assert [one["metadata"]["name"] for one in cache.find(namespace, "said:x")] == ["after", "before"]
             told.clear()
-            cache.wrote(await kube.apply(config_map(namespace, "before", said="y")))
+            with cache.writing(Key(namespace, "before")):
+                cache.wrote(await kube.apply(config_map(namespace, "before", said="y")))
             found = cache.get(Key(namespace, "before"))
             assert found is not None
             assert found["data"]["said"] == "y"

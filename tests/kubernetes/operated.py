@@ -304,7 +304,7 @@ def agent(name: str, **spec: Any) -> dict[str, Any]:
 
 
 async def until(
-    holds: Callable[[], Awaitable[Found]], seconds: float = 40.0, *, what: str = "it does not come to that"
+    holds: Callable[[], Awaitable[Found]], seconds: float = 120.0, *, what: str = "it does not come to that"
 ) -> Found:
     """What `holds` gives as soon as that is true."""
     ends = time.monotonic() + seconds
