@@ -1,16 +1,19 @@
 """Calls to the registry service: one pool of connections, deadlines, refusals raised as what they are."""
 
 import ipaddress
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 import orjson
+from google.protobuf.json_format import ParseError
 
 from parley_core.bearer import Bearer
 from parley_registry.entry import Change
 from parley_registry.errors import BY_KIND, BadRequest, Fault, NotAllowed, RegistryUnavailable
+
+T = TypeVar("T")
 
 _WATCH_SILENCE = 20.0
 """Seconds without even a comment after which a watch counts as broken (the service speaks every 5)."""
@@ -38,18 +41,42 @@ class Calls:
         path: str,
         body: Any = None,
         query: Mapping[str, str] | Mapping[str, list[str]] | None = None,
-    ) -> Any:
-        """What the service answers, as JSON; None for nothing. Raises RegistryUnavailable, RegistryError."""
-        return (await self.answered(method, path, body, query))[1]
+    ) -> None:
+        """A call whose answer says nothing more than that it was done. Raises RegistryUnavailable, RegistryError."""
+        await self._request(method, path, body, query)
 
-    async def answered(
+    async def ask(
         self,
+        read: Callable[[Any], T],
         method: str,
         path: str,
         body: Any = None,
         query: Mapping[str, str] | Mapping[str, list[str]] | None = None,
-    ) -> tuple[int, Any]:
+    ) -> T:
+        """What `read` makes of the service's answer, as JSON. Raises RegistryUnavailable, for what it cannot read too,
+        and RegistryError."""
+        return (await self.answered(read, method, path, body, query))[1]
+
+    async def answered(
+        self,
+        read: Callable[[Any], T],
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | Mapping[str, list[str]] | None = None,
+    ) -> tuple[int, T]:
         """The same with the status."""
+        response = await self._request(method, path, body, query)
+        try:
+            return response.status_code, read(orjson.loads(response.content))
+        except (KeyError, TypeError, ValueError, AttributeError, ParseError) as error:
+            raise RegistryUnavailable(
+                f"what {self.url} answers to {method} {path} is in no form of a Parley registry of this release; is it one?"
+            ) from error
+
+    async def _request(
+        self, method: str, path: str, body: Any, query: Mapping[str, str] | Mapping[str, list[str]] | None
+    ) -> httpx.Response:
         try:
             response = await self._http.request(
                 method,
@@ -64,7 +91,7 @@ class Calls:
             ) from error
         if not response.is_success:
             _raise_for(response)
-        return response.status_code, orjson.loads(response.content) if response.content else None
+        return response
 
     async def changes(
         self, after: int | None, wanted: Mapping[str, str] | None = None

@@ -69,7 +69,7 @@ class RegistryClient:
         body: dict[str, Any] = {"namespace": self.namespace, "card": MessageToDict(card)}
         if instance:
             body["instance"] = {"id": instance.id, "url": instance.url}
-        return _entry(await self._calls.call("POST", "/v1/agents", body))
+        return await self._calls.ask(_entry, "POST", "/v1/agents", body)
 
     async def heartbeat(self, name: str, version: str, instance_id: str) -> None:
         """Say that an instance lives; due every 2 seconds, it counts as gone after 6.
@@ -92,16 +92,15 @@ class RegistryClient:
         CardRejected, VersionConflict, NameDiffers, NotOwner.
         """
         body = {"namespace": self.namespace, "url": url} | ({"name": name} if name else {})
-        return _entry(await self._calls.call("POST", "/v1/external", body))
+        return await self._calls.ask(_entry, "POST", "/v1/external", body)
 
     async def get(self, name: str, version: str | None = None) -> Entry:
         """The latest version of an agent, or the one asked for. Raises UnknownAgent."""
-        return _entry(await self._calls.call("GET", _agent_path(name, version), query=self._here))
+        return await self._calls.ask(_entry, "GET", _agent_path(name, version), query=self._here)
 
     async def versions(self, name: str) -> list[Entry]:
         """All versions of an agent, highest first by SemVer 2. Raises UnknownAgent."""
-        found = await self._calls.call("GET", f"{_agent_path(name)}/versions", query=self._here)
-        return [_entry(one, stale=found["stale"]) for one in found["versions"]]
+        return await self._calls.ask(_versions, "GET", f"{_agent_path(name)}/versions", query=self._here)
 
     async def set_latest(self, name: str, version: str) -> Entry:
         """Make `version` the latest, for a roll back too. It stays so until a higher release than all is published.
@@ -109,7 +108,7 @@ class RegistryClient:
         Raises UnknownAgent.
         """
         path = f"{_agent_path(name)}/latest"
-        return _entry(await self._calls.call("PUT", path, {"version": version}, self._here))
+        return await self._calls.ask(_entry, "PUT", path, {"version": version}, self._here)
 
     async def delete(self, name: str, version: str | None = None) -> None:
         """Delete one version, or the agent with all its versions. A host still running publishes itself again.
@@ -124,9 +123,8 @@ class RegistryClient:
 
         Raises UnknownAgent, NotPermitted, and NotOwner for who is neither its owner nor an admin.
         """
-        return _entry(
-            await self._calls.call("PUT", f"{_agent_path(name)}/owner", {"owner": owner}, self._here)
-        )
+        path = f"{_agent_path(name)}/owner"
+        return await self._calls.ask(_entry, "PUT", path, {"owner": owner}, self._here)
 
     async def trail(
         self,
@@ -148,8 +146,7 @@ class RegistryClient:
             "before": str(before),
             "limit": str(limit),
         }
-        found = await self._calls.call("GET", "/v1/audit", query={k: v for k, v in wanted.items() if v})
-        return [Audited(**line) for line in found["lines"]]
+        return await self._calls.ask(_trail, "GET", "/v1/audit", query={k: v for k, v in wanted.items() if v})
 
     async def search(self, **criteria: Unpack[Criteria]) -> Page:
         """The entries for which all of the criteria hold, best first; without any, all of the namespace.
@@ -159,17 +156,7 @@ class RegistryClient:
         a cursor of another search.
         """
         query = parameters({"namespace": self.namespace, **criteria})
-        found = await self._calls.call("GET", "/v1/agents", query=query)
-        return Page(
-            entries=tuple(
-                Hit(_entry(hit["entry"], stale=found["stale"]), hit["score"], tuple(hit["reasons"]))
-                for hit in found["entries"]
-            ),
-            facets=found["facets"],
-            next=found["next"],
-            total=found["total"],
-            notes=tuple(found["notes"]),
-        )
+        return await self._calls.ask(_page, "GET", "/v1/agents", query=query)
 
     async def rollout(self, name: str) -> Rollout:
         """The rollout table of an agent; one without versions, of revision 0, when none was set."""
@@ -222,6 +209,27 @@ def _entry(told: Mapping[str, Any], *, stale: bool = False) -> Entry:
         ),
         owner=told["owner"],
         stale=told.get("stale", stale),
+    )
+
+
+def _versions(told: Mapping[str, Any]) -> list[Entry]:
+    return [_entry(one, stale=told["stale"]) for one in told["versions"]]
+
+
+def _trail(told: Mapping[str, Any]) -> list[Audited]:
+    return [Audited(**line) for line in told["lines"]]
+
+
+def _page(told: Mapping[str, Any]) -> Page:
+    return Page(
+        entries=tuple(
+            Hit(_entry(hit["entry"], stale=told["stale"]), hit["score"], tuple(hit["reasons"]))
+            for hit in told["entries"]
+        ),
+        facets=told["facets"],
+        next=told["next"],
+        total=told["total"],
+        notes=tuple(told["notes"]),
     )
 
 

@@ -22,19 +22,19 @@ class HttpPrompts:
 
     async def get(self, key: PromptKey) -> Prompt:
         """See `PromptSource.get`."""
-        return read_prompt(await self._calls.call("GET", _path(key), query=_query(key)))
+        return await self._calls.ask(read_prompt, "GET", _path(key), query=_query(key))
 
     async def version(self, key: PromptKey, version: str) -> PromptVersion:
         """See `PromptSource.version`."""
         path = f"{_path(key)}/versions/{quote(version, safe='')}"
-        return read_version(await self._calls.call("GET", path, query=_query(key)))
+        return await self._calls.ask(read_version, "GET", path, query=_query(key))
 
     async def push(self, version: PromptVersion, labels: Sequence[str] = ()) -> Pushed:
         """See `PromptSource.push`."""
         told = version_json(version)
         body = {name: told[name] for name in _PUSHED} | {"labels": list(labels)}
-        status, kept = await self._calls.answered("POST", "/v1/prompts", body)
-        return Pushed(read_version(kept), status == 201)
+        status, kept = await self._calls.answered(read_version, "POST", "/v1/prompts", body)
+        return Pushed(kept, status == 201)
 
     async def label(self, key: PromptKey, label: str, version: str) -> Prompt:
         """See `PromptSource.label`."""
@@ -62,8 +62,7 @@ class HttpPrompts:
     ) -> PromptPage:
         """See `PromptSource.list`."""
         query = {"namespace": namespace, "text": text, "limit": str(limit), "cursor": cursor}
-        told = await self._calls.call("GET", "/v1/prompts", query={k: v for k, v in query.items() if v})
-        return PromptPage(tuple(read_prompt(one) for one in told["prompts"]), told["next"])
+        return await self._calls.ask(_page, "GET", "/v1/prompts", query={k: v for k, v in query.items() if v})
 
     async def follow(self, wanted: Wanted) -> AsyncGenerator[PromptKey, None]:
         """See `PromptSource.follow`; over the registry's watch, which tells of a change within 0.2 s."""
@@ -85,10 +84,13 @@ class HttpPrompts:
         body: Any = None,
         query: Mapping[str, str] | None = None,
     ) -> Prompt:
-        told = await self._calls.call(
-            method, f"{_path(key)}/{path}", body, query={**_query(key), **(query or {})}
+        return await self._calls.ask(
+            read_prompt, method, f"{_path(key)}/{path}", body, query={**_query(key), **(query or {})}
         )
-        return read_prompt(told)
+
+
+def _page(told: Mapping[str, Any]) -> PromptPage:
+    return PromptPage(tuple(read_prompt(one) for one in told["prompts"]), told["next"])
 
 
 def _path(key: PromptKey) -> str:

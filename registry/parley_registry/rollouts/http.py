@@ -19,12 +19,12 @@ class HttpRollouts:
 
     async def get(self, name: str) -> Rollout:
         """See `client.RegistryClient.rollout`."""
-        return _rollout(await self._calls.call("GET", _path(name), query=self._here))
+        return await self._calls.ask(_rollout, "GET", _path(name), query=self._here)
 
     async def set(self, rollout: Rollout, expected_revision: int) -> Rollout:
         """See `client.RegistryClient.set_rollout`."""
         body = content_json(rollout) | {"expected": expected_revision}
-        return _rollout(await self._calls.call("PUT", _path(rollout.name), body, self._here))
+        return await self._calls.ask(_rollout, "PUT", _path(rollout.name), body, self._here)
 
     async def watch(self, name: str) -> AsyncGenerator[Rollout, None]:
         """See `client.RegistryClient.watch_rollouts`."""
