@@ -52,7 +52,8 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 	export PARLEY_TASK PARLEY_REPO; exec $(BIN)/parley run $(ARGS)
 
 test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not network and not cluster" $(ARGS)
+	@# More processes than the two processors that CI has: the tests wait more than they compute.
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow and not bench and not network and not cluster" $(ARGS)
 
 test-cluster: setup ## the tests on RocketMQ, S3, Nacos (Java 17 and Maven) and Kubernetes (Go, or your KUBECONFIG); the tests start them
 	@$(ENGINE) fetch
@@ -63,10 +64,11 @@ test-nightly: setup ## a hundred random faults on a cluster, on each profile; PA
 	@$(ENGINE) fetch
 	PARLEY_FAULT_NIGHTLY=1 $(BIN)/pytest tests/fault/test_campaign.py -k hundred $(ARGS)
 
-test-slow: setup ## the slow stage: released packages fetched as sdists, small runs of the benches, long campaigns
+test-slow: setup ## the slow stage: the manual's examples, real pods, released packages, long campaigns; then small runs of the benches
 	@$(ENGINE) fetch
 	@$(ENGINE) fetch $(KUBERNETES) || echo "what needs it is skipped"
-	$(BIN)/pytest -m "slow or network" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or network" $(ARGS)
+	$(BIN)/pytest -m bench $(ARGS)
 
 engines: setup ## start PostgreSQL, RocketMQ, S3 and Nacos on loopback (ENGINES="postgres" for some, =kubernetes for that); see deploy/README.md
 	@$(ENGINE) up $(ENGINES)

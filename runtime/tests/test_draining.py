@@ -37,7 +37,7 @@ def request(method: str, seconds: float) -> dict[str, Any]:
 async def test_streams_end_at_once_and_waiting_calls_are_answered(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listen = f"127.0.0.1:{listener.getsockname()[1]}"
-    settings = HostSettings(store=f"sqlite:///{tmp_path}/a.db", listen=listen, drain=30.0)
+    settings = HostSettings(store=f"sqlite:///{tmp_path}/a.db", listen=listen, drain=8.0)
     host = AgentHost(CARD, Sleeps(), settings)
     server = uvicorn.Server(uvicorn.Config(host.app, log_level="warning", lifespan="off"))
     await host.start()
