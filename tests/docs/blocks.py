@@ -80,7 +80,9 @@ def follow(
     outputs.mkdir()
     script = outputs / "script.sh"
     script.write_text(_exchanged(_script(given, outputs, engines or {}), ports))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")}
+    # What a make around the tests was told is not for the makes of a page.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PARLEY_", "MAKE", "MFLAGS"))}
+    environment.pop("ARGS", None)
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1", "COLUMNS": "200"}
     environment |= settings or {}
     environment["TMPDIR"] = str(outputs)
