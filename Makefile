@@ -67,7 +67,7 @@ test-nightly: setup ## a hundred random faults on a cluster, on each profile; PA
 test-slow: setup ## the slow stage: the manual's examples, real pods, released packages, long campaigns; then small runs of the benches
 	@$(ENGINE) fetch
 	@$(ENGINE) fetch $(KUBERNETES) || echo "what needs it is skipped"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or network" $(ARGS)
+	$(BIN)/pytest -m "slow or network" $(ARGS)
 	$(BIN)/pytest -m bench $(ARGS)
 
 engines: setup ## start PostgreSQL, RocketMQ, S3 and Nacos on loopback (ENGINES="postgres" for some, =kubernetes for that); see deploy/README.md
