@@ -15,7 +15,7 @@ from parley_registry.client import Entry, Instance, RegistryClient, UnknownAgent
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.registry import NacosRegistry
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 AT_1, AT_2 = Instance("one", "http://127.0.0.1:9991"), Instance("two", "http://127.0.0.1:9992")
 
@@ -61,7 +61,7 @@ async def test_two_versions_one_at_the_catalogue_and_one_at_nacos_are_one_agent(
 ) -> None:
     with catalogue(tmp_path / "copy.db", nacos_url) as process:
         async with (
-            RegistryClient(process.url, namespace=namespace(nacos_url), timeout=60) as here,
+            RegistryClient(process.url, namespace=namespace(nacos_url), timeout=30) as here,
             NacosRegistry(NacosAddress.parse(nacos_url)) as direct,
         ):
             await asyncio.gather(
@@ -73,7 +73,7 @@ async def test_two_versions_one_at_the_catalogue_and_one_at_nacos_are_one_agent(
                 await beat(here, "1.0.0", AT_1)
                 return await alive(here) == both == await alive(direct)
 
-            await until(same, within=60)
+            await until(same, within=15)
             assert (await here.get("coder")).version == (await direct.get("coder")).version == "1.1.0"
             await here.set_latest("coder", "1.0.0")
             assert (await direct.get("coder")).version == "1.0.0"
@@ -85,7 +85,7 @@ async def test_two_versions_one_at_the_catalogue_and_one_at_nacos_are_one_agent(
                 await beat(here, "1.0.0", AT_1)
                 return await alive(here) == left == await alive(direct)
 
-            await until(withdrawn, within=60)
+            await until(withdrawn, within=10)
             await here.delete("coder", "1.1.0")
             assert await alive(here) == await alive(direct) == {"1.0.0": {"one"}}
 
@@ -96,13 +96,13 @@ async def test_hosts_that_beat_over_http_stay_while_the_catalogue_is_started_aga
 ) -> None:
     store = tmp_path / "copy.db"
     with catalogue(store, nacos_url) as first:
-        async with RegistryClient(first.url, namespace=namespace(nacos_url), timeout=60) as here:
+        async with RegistryClient(first.url, namespace=namespace(nacos_url), timeout=30) as here:
             await here.publish(card(), instance=AT_1)
             await here.heartbeat("coder", "1.0.0", "one")
         getattr(first, end)()
         with catalogue(store, nacos_url, port=first.port) as second:
             async with (
-                RegistryClient(second.url, namespace=namespace(nacos_url), timeout=60) as here,
+                RegistryClient(second.url, namespace=namespace(nacos_url), timeout=30) as here,
                 NacosRegistry(NacosAddress.parse(nacos_url)) as direct,
             ):
                 last = time.monotonic() + 10
@@ -118,8 +118,8 @@ async def test_a_namespace_that_is_deleted_in_nacos_stops_nothing(
     gone, other = namespace(nacos_url), nacos.create_namespace()
     with catalogue(tmp_path / "copy.db", f"{nacos_url},{other}") as process:
         async with (
-            RegistryClient(process.url, namespace=gone, timeout=60) as here,
-            RegistryClient(process.url, namespace=other, timeout=60) as there,
+            RegistryClient(process.url, namespace=gone, timeout=30) as here,
+            RegistryClient(process.url, namespace=other, timeout=30) as there,
         ):
             await here.publish(card(), instance=AT_1)
             await asyncio.to_thread(nacos.call, "DELETE", "/v3/admin/core/namespace", {"namespaceId": gone})

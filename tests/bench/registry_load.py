@@ -5,7 +5,7 @@
 One service process. All hosts publish at once, then each beats every two seconds; meanwhile as many changes a second as told
 (each the publish of an agent) are asked for, and every watcher has to see every change once and in order. Shown are how long
 publishes and beats took, how many changes were made, how long after its acknowledgement a watcher saw a change, and how
-busy the service was. On Nacos it first shows how many cards a second Nacos takes by itself, for that is what bounds the rest.
+busy the service was.
 """
 
 import argparse
@@ -29,18 +29,12 @@ from registry_search import Service
 
 from engines.nacos import Nacos
 from engines.postgres import Postgres
-from parley_registry.card import check_card
-from parley_registry.nacos.address import NacosAddress
-from parley_registry.nacos.card import to_nacos
-from parley_registry.nacos.http import NacosHttp
 
 _ID = re.compile(rb"^id: (\d+)$", re.MULTILINE)
 _NAME = re.compile(rb'"name":"([^"]*)"')
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _BEAT = 2.0
 _AT_ONCE = 64
-_BARE, _BARE_AT_ONCE = 100, 8
-"""More at once make Nacos's embedded database refuse some of them, on a busy machine."""
 
 
 class Watcher:
@@ -236,27 +230,6 @@ def _times(seconds: list[float]) -> str:
     return f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms"
 
 
-async def bare(url: str) -> None:
-    """Publish cards with Nacos's own API and nothing else."""
-    address, free = NacosAddress.parse(url), asyncio.Semaphore(_BARE_AT_ONCE)
-    http = NacosHttp(address, timeout=60)
-
-    async def one(card: dict[str, Any]) -> None:
-        form = {"namespaceId": address.namespace, "registrationType": "SERVICE"}
-        async with free:
-            sent = orjson.dumps(to_nacos(check_card(card))).decode()
-            await http.post("/v3/admin/ai/a2a", form | {"agentCard": sent})
-
-    made = list(cards(2 * _BARE, Vocabulary()))
-    for number, card in enumerate(made):
-        card["name"] = f"bare-{number}"
-    await asyncio.gather(*(one(card) for card in made[:_BARE]))  # it is faster once it is warm
-    began = time.perf_counter()
-    await asyncio.gather(*(one(card) for card in made[_BARE:]))
-    print(f"Nacos by itself: {_BARE / (time.perf_counter() - began):.0f} publishes a second", flush=True)
-    await http.aclose()
-
-
 @contextmanager
 def stores(kind: str, folder: Path) -> Iterator[tuple[str, list[str], str]]:
     """The store's address, options besides, and the namespace to publish in."""
@@ -266,7 +239,6 @@ def stores(kind: str, folder: Path) -> Iterator[tuple[str, list[str], str]]:
         elif kind == "nacos":
             server = servers.enter_context(Nacos())
             namespace = server.create_namespace()
-            asyncio.run(bare(server.address(server.create_namespace())))
             yield f"sqlite:///{folder}/copy.db", ["--nacos", server.address(namespace)], namespace
         else:
             yield f"sqlite:///{folder}/registry.db", [], "public"

@@ -75,14 +75,14 @@ class HostProcess:
     def kill(self) -> None:
         """kill -9."""
         self._process.kill()
-        self._process.wait(60)
-        self._reader.join(60)
+        self._process.wait(20)
+        self._reader.join(20)
 
     def stop(self) -> int:
         """The exit code after SIGTERM."""
         self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(60)
-        self._reader.join(60)
+        code = self._process.wait(30)
+        self._reader.join(20)
         return code
 
     def pause(self) -> None:
@@ -95,7 +95,7 @@ class HostProcess:
 
     async def readyz(self) -> dict[str, Any]:
         """What it says of itself; {} while it does not answer."""
-        async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
             try:
                 answered: dict[str, Any] = (await http.get(f"{self.url}/readyz")).json()
             except httpx.HTTPError:
@@ -109,7 +109,7 @@ class HostProcess:
         """Whether it does what it is there for."""
         message = {"messageId": os.urandom(8).hex(), "role": "ROLE_USER", "parts": [{"text": "hello"}]}
         call = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
-        async with httpx.AsyncClient(trust_env=False, timeout=60.0) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
             said = await http.post(f"{self.url}/a2a/jsonrpc", json=call, headers={"A2A-Version": "1.0"})
             return "hello" in said.text
 

@@ -7,8 +7,7 @@ versions than Nacos tells of (500, unless its settings say more), and found by a
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import orjson
 
@@ -29,8 +28,8 @@ ASK_OFTEN = 2.0
 class AgentChanges:
     """Calls `told(called)` for every agent of a namespace at first, and again after each change of one, deletion included.
 
-    `called` is Nacos's name of it, for `Agents.read`. `told` must not block; it may be called once more than needed,
-    never once less.
+    `called` is Nacos's name of it, for `Agents.all_versions`. `told` must not block; it may be called once more than
+    needed, never once less.
     """
 
     def __init__(self, agents: Agents, configs: Configs, namespace: str, told: Callable[[str], None]) -> None:
@@ -39,7 +38,6 @@ class AgentChanges:
         self._namespace = namespace
         self._told = told
         self._known: dict[ConfigKey, tuple[str, str]] = {}
-        self._unread: defaultdict[str, dict[ConfigKey, str]] = defaultdict(dict)
         self._listeners: dict[ConfigKey, Listener] = {}
         self._watches: list[KeyWatch] = []
         self._task: asyncio.Task[None] | None = None
@@ -66,22 +64,6 @@ class AgentChanges:
         """Whether Nacos pushes all changes of this namespace; otherwise some are seen within ASK_OFTEN seconds."""
         return bool(self._watches) and all(one.complete for one in self._watches)
 
-    def read(self, called: str, md5s: Mapping[ConfigKey, str]) -> bool:
-        """An agent was read, with the configs that have these hashes. Whether that is all that was told of it.
-
-        What was read is not told again, so that who writes an agent does not hear of it as news.
-        """
-        for key, md5 in md5s.items():
-            self._known[key] = (called, md5)
-            self._listen(key, md5)
-            self._listeners[key].md5 = md5
-        unread = self._unread.get(called, {})
-        for key in [key for key, md5 in unread.items() if md5s.get(key, "") == md5]:
-            del unread[key]
-        if not unread:
-            self._unread.pop(called, None)
-        return not unread
-
     async def look(self) -> None:
         """Look at everything now. Raises RegistryUnavailable, NotAllowed, BadRequest."""
         found = await self._agents.listed(self._namespace)
@@ -92,7 +74,7 @@ class AgentChanges:
         for key, (called, md5) in found.items():
             if self._known.get(key) != (called, md5):
                 changed[called] = None
-                self._know(key, called, md5)
+                self._known[key] = (called, md5)
             self._listen(key, md5)
         for called in changed:
             self._told(called)
@@ -123,13 +105,13 @@ class AgentChanges:
         def told(id_: str, exists: bool) -> None:
             key = ConfigKey(self._namespace, group, id_)
             if exists:
-                self._listen(key, None)
+                self._listen(key, "")
             elif key in self._known:
                 self._told(self._forget(key))
 
         return self._configs.watch(self._namespace, group, told)
 
-    def _listen(self, key: ConfigKey, md5: str | None) -> None:
+    def _listen(self, key: ConfigKey, md5: str) -> None:
         if key not in self._listeners:
             self._listeners[key] = self._configs.listen(key, lambda one: self._heard(key, one), since=md5)
 
@@ -140,20 +122,14 @@ class AgentChanges:
             return
         called = _called(key, config)
         if called and self._known.get(key) != (called, config.md5):
-            self._know(key, called, config.md5)
+            self._known[key] = (called, config.md5)
             self._told(called)
-
-    def _know(self, key: ConfigKey, called: str, md5: str) -> None:
-        self._known[key] = (called, md5)
-        self._unread[called][key] = md5
 
     def _forget(self, key: ConfigKey) -> str:
         listener = self._listeners.pop(key, None)
         if listener is not None:
             listener.close()
-        called = self._known.pop(key)[0]
-        self._unread[called][key] = ""
-        return called
+        return self._known.pop(key)[0]
 
 
 def _called(key: ConfigKey, config: Config) -> str:

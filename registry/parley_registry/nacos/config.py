@@ -41,12 +41,12 @@ Told = Callable[[Config | None], None]
 class Listener:
     """Ends with `close`."""
 
-    def __init__(self, configs: "Configs", key: ConfigKey, told: Told, since: str | None) -> None:
+    def __init__(self, configs: "Configs", key: ConfigKey, told: Told, since: str) -> None:
         self._configs = configs
         self.key = key
         self.told = told
-        self.md5 = since
-        """Of what was told last; "" when it was that there is no config, None when nothing was."""
+        self.md5: str | None = since or None
+        """Of what was told last; "" when it was that there is no config."""
 
     def close(self) -> None:
         """Tell no more."""
@@ -112,10 +112,10 @@ class Configs:
         """Remove a config; one that does not exist too."""
         await self._connection.call("ConfigRemoveRequest", _body(key), deadline=5.0)
 
-    def listen(self, key: ConfigKey, told: Told, *, since: str | None = None) -> Listener:
+    def listen(self, key: ConfigKey, told: Told, *, since: str = "") -> Listener:
         """Have `told` called with a config (None: there is none): soon, and each time it changes. It must not block.
 
-        With `since` (the `md5` of what is known already; "": that there is none) it is called only once that is not so any more. Of changes
+        With `since` (the `md5` of what is known already) it is called only once that is not so any more. Of changes
         that follow each other closely only the last may be told.
         """
         listener = Listener(self, key, told, since)

@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 _DEADLINE = 3.0
 _CHECK_EVERY = 5.0
 """Seconds between two health checks; a server drops a client that says nothing for 20."""
-_PATIENCE = 8.0
-"""Seconds for the second answer, when a first one does not come within _DEADLINE: a server that is short of processor time
-still knows this connection, and would drop all that it carries if that were given up."""
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 _UNREGISTERED = 301
 _REFUSED = 403
@@ -53,8 +50,6 @@ class NacosConnection:
         self._changed = asyncio.Condition()
         self.live = False
         """Whether a server knows this connection now."""
-        self.doubted = False
-        """Whether it is live, but the server has just let a health check go unanswered."""
         self.problem: ParleyError = RegistryUnavailable(f"{self.address} is not connected yet")
         """Why it is not live. Without a traceback: gRPC ends a connection only when nothing refers to it any more."""
 
@@ -189,14 +184,7 @@ class NacosConnection:
                 async with asyncio.timeout(_CHECK_EVERY):
                     await self._broken.wait()
                 raise RegistryUnavailable(f"{self.address} ended the connection")
-            try:
-                await self._call("HealthCheckRequest", {}, _DEADLINE)
-            except RegistryUnavailable:
-                if self._broken.is_set():
-                    raise
-                self.doubted = True
-                await self._call("HealthCheckRequest", {}, _PATIENCE)
-            self.doubted = False
+            await self._call("HealthCheckRequest", {}, _DEADLINE)
 
     async def _read(self, link: Link) -> str:
         """Take one push: acknowledge it and pass it on; its type."""
@@ -218,7 +206,7 @@ class NacosConnection:
         return kind
 
     async def _set_live(self, live: bool) -> None:
-        self.live, self.doubted = live, False
+        self.live = live
         async with self._changed:
             self._changed.notify_all()
 

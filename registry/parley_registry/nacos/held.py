@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from parley_registry.nacos.card import HeldCard
-from parley_registry.nacos.config import ConfigKey
 from parley_registry.versions import becomes_latest, is_version
 
 
@@ -32,34 +31,6 @@ class HeldVersion:
     def version(self) -> str:
         """The version, as the card says it."""
         return self.card.checked.card.version
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An agent as it was read from `began` (time.monotonic) on: its versions, in no particular order, and some of their
-    cards by what the versions are called; None for one that has no card, or one that nobody can read.
-
-    `sound` says that one is the latest for Nacos too. `md5s` are those of the configs that were read.
-    """
-
-    began: float
-    listed: tuple[AgentVersion, ...]
-    sound: bool
-    cards: Mapping[str, HeldVersion | None]
-    md5s: Mapping[ConfigKey, str]
-
-    @property
-    def held(self) -> list[HeldVersion]:
-        """The versions whose cards were read."""
-        return [one for one in self.cards.values() if one is not None]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What became of a card that was to be kept: whether its version is new, and the agent with this card as it was read then."""
-
-    created: bool
-    reading: Reading
 
 
 def with_a_latest(listed: list[AgentVersion]) -> list[AgentVersion]:

@@ -88,11 +88,6 @@ def service_of(namespace: str, name: str, version: str) -> Service:
     return Service(namespace, ENDPOINTS, f"{agent_id(nacos_name(name))}::{nacos_version(version)}")
 
 
-def agent_config(namespace: str, called: str) -> ConfigKey:
-    """Where Nacos keeps the versions of an agent, and which is latest; the agent as it is called there."""
-    return ConfigKey(namespace, AGENTS, agent_id(called))
-
-
 def version_config(namespace: str, called: str, version: str) -> ConfigKey:
     """Where Nacos keeps the card of a version; both as they are called there."""
     return ConfigKey(namespace, VERSIONS, f"{agent_id(called)}-{version}")

@@ -168,17 +168,6 @@ class Naming:
             _tell(subscription, self._seen[service][1])
         return subscription
 
-    async def subscribed(self, service: Service, told: Told) -> Subscription:
-        """The same, returned with the `endpoints` that there are; `told` was called with them. When it raises, nothing is told."""
-        subscription = Subscription(self, service, told)
-        self._subscribed.setdefault(service, []).append(subscription)
-        try:
-            await self._settle_subscription([service])
-        except BaseException:
-            subscription.close()
-            raise
-        return subscription
-
     def watch(self, namespace: str, group: str, told: Callable[[str, bool], None]) -> KeyWatch:
         """Have `told(name, exists)` called for each service of a group now, and when one comes or goes."""
         return self._watches.add(namespace, group, told)

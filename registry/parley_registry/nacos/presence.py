@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from parley_registry.entry import Instance, Key
 from parley_registry.errors import UnknownInstance
-from parley_registry.nacos.config import Config
-from parley_registry.nacos.layout import agent_config, endpoint_of, instance_of, nacos_name, service_of
+from parley_registry.nacos.config import Config, ConfigKey
+from parley_registry.nacos.layout import AGENTS, agent_id, endpoint_of, instance_of, nacos_name, service_of
 from parley_registry.nacos.naming import Endpoint
 from parley_registry.nacos.server import Nacos
 
@@ -31,7 +31,7 @@ class Presence:
         """Register it. Raises RegistryUnavailable, NotAllowed, BadRequest."""
         await self._nacos.naming.register(self._service, self._endpoint)
         subscription = self._nacos.naming.subscribe(self._service, self._seen)
-        config = agent_config(self._key.namespace, nacos_name(self._key.name))
+        config = ConfigKey(self._key.namespace, AGENTS, agent_id(nacos_name(self._key.name)))
         listener = self._nacos.configs.listen(config, self._changed)
         self._closers = [subscription.close, listener.close]
 

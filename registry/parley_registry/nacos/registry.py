@@ -84,7 +84,7 @@ class NacosRegistry:
                 missing,
             )
         self._looked = True
-        kept = await nacos.agents.publish(self.namespace, checked)
+        await nacos.agents.publish(self.namespace, checked)
         if instance is not None:
             present = Presence(
                 nacos, Key(self.namespace, card.name, card.version), instance, checked.interfaces
@@ -94,7 +94,7 @@ class NacosRegistry:
             self._present[(card.name, card.version, instance.id)] = present
             if before is not None:
                 await before.close(replaced_by=present)
-        return await self._entry(kept.reading.held[0])
+        return await self.get(card.name, card.version)
 
     async def heartbeat(self, name: str, version: str, instance_id: str) -> None:
         """See `RegistryClient.heartbeat`: whether Nacos shows the instance, which its own connection keeps alive."""

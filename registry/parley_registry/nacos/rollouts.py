@@ -29,12 +29,7 @@ class NacosRollouts:
 
     async def get(self, agent: Agent) -> Rollout:
         """The table of an agent; one of revision 0 without versions when none was set."""
-        return (await self.held(agent))[0]
-
-    async def held(self, agent: Agent) -> tuple[Rollout, str]:
-        """The same, and the `md5` of its config; "" when there is none."""
-        found = await self._configs.get(_key(agent))
-        return _read(agent, found), found.md5 if found else ""
+        return _read(agent, await self._configs.get(_key(agent)))
 
     async def set(self, rollout: Rollout, expected_revision: int, known: Collection[str]) -> Rollout:
         """Set a table for an agent that has the versions `known`; what is kept then, with its new revision.

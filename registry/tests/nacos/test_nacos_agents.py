@@ -18,7 +18,7 @@ from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.changes import AgentChanges
 from parley_registry.nacos.server import Nacos
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 A2A = "/v3/admin/ai/a2a"
 
@@ -47,7 +47,7 @@ def here(server: Nacos) -> str:
 )
 async def test_a_card_comes_back_to_the_byte(server: Nacos, here: str, card: dict[str, Any]) -> None:
     sent = check_card(card)
-    assert (await server.agents.publish(here, sent)).created
+    assert await server.agents.publish(here, sent)
     held = await server.agents.get(here, card["name"], card["version"])
     assert held is not None
     assert held.card.exact
@@ -66,8 +66,8 @@ async def test_a_plain_reader_of_nacos_sees_a_card_of_0_3(server: Nacos, here: s
 
 
 async def test_the_same_card_again_changes_nothing_and_another_is_refused(server: Nacos, here: str) -> None:
-    assert (await server.agents.publish(here, checked("a"))).created
-    assert not (await server.agents.publish(here, checked("a"))).created
+    assert await server.agents.publish(here, checked("a"))
+    assert not await server.agents.publish(here, checked("a"))
     with pytest.raises(VersionConflict, match="another card"):
         await server.agents.publish(here, check_card(full_card("a") | {"description": "other"}))
 
@@ -76,7 +76,7 @@ async def test_a_card_signed_anew_replaces_the_one_before(server: Nacos, here: s
     await server.agents.publish(here, checked("a"))
     signature = {"protected": "eyJhbGciOiJFUzI1NiJ9", "signature": "bmV3"}
     anew = check_card(full_card("a") | {"signatures": [signature]})
-    assert not (await server.agents.publish(here, anew)).created
+    assert not await server.agents.publish(here, anew)
     held = await server.agents.get(here, "a")
     assert held is not None
     assert held.card.checked.json == anew.json
@@ -126,8 +126,7 @@ async def test_a_deleted_agent_is_gone_at_once_and_may_come_back_with_another_ca
         await agents.publish(here, checked("a", version))
     assert await agents.delete(here, "a")
     assert await agents.get(here, "a", "1.0.0") is None
-    another = check_card(full_card("a", "1.0.0") | {"description": "another"})
-    assert (await agents.publish(here, another)).created
+    assert await agents.publish(here, check_card(full_card("a", "1.0.0") | {"description": "another"}))
     held = await agents.get(here, "a")
     assert held is not None
     assert held.card.checked.card.description == "another"
@@ -202,14 +201,16 @@ async def test_versions_that_several_processes_publish_at_once_are_all_there(
 ) -> None:
     wanted = [f"1.{minor}.{patch}" for minor in range(4) for patch in range(3)]
     processes = [publisher(nacos_url, wanted[start::4]) for start in range(4)]
-    codes = [await asyncio.to_thread(one.wait, 300) for one in processes]
+    codes = [await asyncio.to_thread(one.wait, 120) for one in processes]
     assert codes == [0, 0, 0, 0]
     found = await server.agents.versions(here, "busy")
     assert sorted(one.called for one in found) == sorted(wanted)
     assert [one.called for one in found if one.latest] == ["1.3.2"]
 
 
-async def test_changes_of_agents_are_told(server: Nacos, here: str, nacos_url: str) -> None:
+async def test_changes_of_agents_are_told_within_a_second_or_two(
+    server: Nacos, here: str, nacos_url: str
+) -> None:
     told: list[str] = []
     await server.agents.publish(here, checked("early"))
     changes = AgentChanges(server.agents, server.configs, here, told.append)
@@ -222,7 +223,7 @@ async def test_changes_of_agents_are_told(server: Nacos, here: str, nacos_url: s
             async def heard(what: Any, called: str) -> None:
                 told.clear()
                 await what
-                await until(lambda: called in told, 60.0)
+                assert await until(lambda: called in told, 2.0) < 2.0
 
             await heard(other.agents.publish(here, checked("new agent")), "new agent")
             await heard(other.agents.publish(here, checked("new agent", "1.3.0")), "new agent")

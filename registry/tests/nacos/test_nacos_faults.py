@@ -21,7 +21,7 @@ from parley_registry.nacos.lock import HOLD
 from parley_registry.nacos.naming import Endpoint, Service
 from parley_registry.nacos.server import Nacos
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 HERE = Endpoint("127.0.0.1", 1001, {"id": "one"})
 
@@ -80,17 +80,17 @@ async def test_after_a_restart_of_the_server_all_is_there_again(
         await nacos.naming.instances(seen.service)
     with pytest.raises(RegistryUnavailable, match="is Nacos running there"):
         await nacos.agents.get(address.namespace, "a")
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 20
     await asyncio.to_thread(server.start)
 
     async with Nacos(address) as other:
-        there = eventually(lambda: other.naming.instances(seen.service))
+        there = eventually(lambda: other.naming.instances(seen.service), 30.0)
         assert await there == (HERE,)
         await other.configs.publish(seen.key, "after")
         await other.agents.publish(address.namespace, checked("a"))
-        await until(lambda: seen.config == "after" and "a" in told)
+        await until(lambda: seen.config == "after" and "a" in told, 10.0)
         await other.naming.register(seen.service, Endpoint("127.0.0.1", 1002))
-        await until(lambda: seen.instances and len(seen.instances) == 2)
+        await until(lambda: seen.instances and len(seen.instances) == 2, 10.0)
     await changes.close()
 
 
@@ -100,15 +100,15 @@ async def test_a_server_that_hangs_and_goes_on_knows_everything(nacos: Nacos, se
     await until(lambda: seen.instances == (HERE,))
     server.pause()
     try:
-        await until(lambda: not nacos.connection.live)
+        await until(lambda: not nacos.connection.live, 15.0)
     finally:
         server.resume()
-    await until(lambda: nacos.connection.live)
+    await until(lambda: nacos.connection.live, 15.0)
 
     async def there() -> bool:
         return await nacos.naming.instances(seen.service) == (HERE,)
 
-    await eventually(there)
+    await eventually(there, 30.0)
 
 
 @pytest.mark.slow
@@ -121,12 +121,12 @@ async def test_a_partition_ends_the_instances_and_its_end_brings_them_back(
         await inside.naming.register(seen.service, HERE)
         await until(lambda: seen.instances == (HERE,))
         await link.set("black")
-        await until(lambda: not inside.connection.live)
+        assert await until(lambda: not inside.connection.live, 15.0) < 10.0
         with pytest.raises(RegistryUnavailable):
             await inside.naming.instances(seen.service)
-        await until(lambda: seen.instances == ())
+        await until(lambda: seen.instances == (), 40.0)
         await link.set("whole")
-        await until(lambda: seen.instances == (HERE,))
+        assert await until(lambda: seen.instances == (HERE,), 15.0) < 10.0
 
 
 @pytest.mark.parametrize("condition", ["black", "cut"])
@@ -141,9 +141,9 @@ async def test_a_short_cut_of_the_network_is_bridged(
         await link.set(condition)
         await asyncio.sleep(1.0)
         await link.set("whole")
-        await until(lambda: nacos.connection.live)
+        await until(lambda: nacos.connection.live, 5.0)
         await nacos.configs.publish(seen.key, "x")
-        await until(lambda: seen.config == "x" and seen.instances == (HERE,))
+        await until(lambda: seen.config == "x" and seen.instances == (HERE,), 5.0)
 
 
 async def test_a_server_that_is_not_there_yet_is_waited_for_in_the_background(
@@ -153,7 +153,7 @@ async def test_a_server_that_is_not_there_yet_is_waited_for_in_the_background(
         with pytest.raises(RegistryUnavailable, match="does not answer"):
             await nacos.naming.services(address.namespace, "agent-endpoints")
         await link.start()
-        await until(lambda: nacos.connection.live)
+        await until(lambda: nacos.connection.live, 10.0)
         assert await nacos.naming.services(address.namespace, "agent-endpoints") == []
 
 
@@ -176,8 +176,8 @@ async def test_a_connection_that_ended_is_really_closed(
         nacos.connection._broken.set()
         await until(lambda: not nacos.connection.live)
         await until(lambda: nacos.connection.live)
-        await until(lambda: own_connections() == 1)
-    await until(lambda: own_connections() == 0)
+        await until(lambda: own_connections() == 1, 2.0)
+    await until(lambda: own_connections() == 0, 2.0)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ async def test_of_several_servers_one_that_answers_is_found(address: NacosAddres
     )
     async with Nacos(several) as nacos:
         assert await nacos.agents.versions(address.namespace, "nobody") == []
-        await until(lambda: nacos.connection.live)
+        await until(lambda: nacos.connection.live, 5.0)
 
 
 async def test_beyond_what_nacos_tells_of_agents_are_found_by_asking(
@@ -216,14 +216,14 @@ async def test_beyond_what_nacos_tells_of_agents_are_found_by_asking(
         try:
             await until(lambda: len(told) == 4)
             await other.agents.publish("public", checked("late"))
-            await until(lambda: "late" in told)
+            assert await until(lambda: "late" in told, 8.0) < 6.0
             assert not changes.pushed
             await other.agents.delete("public", "late")
             told.clear()
-            await until(lambda: "late" in told)
+            await until(lambda: "late" in told, 8.0)
             told.clear()
             await other.agents.publish("public", checked("early-3", "9.0.0"))
-            await until(lambda: "early-3" in told)
+            assert await until(lambda: "early-3" in told, 3.0) < 2.0  # who is known is pushed
         finally:
             await changes.close()
 
@@ -237,5 +237,5 @@ async def test_a_writer_that_died_with_the_lock_holds_up_others_for_a_quarter_of
     operation = {"lockInstance": lock, "lockOperationEnum": "ACQUIRE"}
     assert (await nacos.connection.call("LockOperationRequest", operation))["result"]
     began = time.monotonic()
-    assert (await nacos.agents.publish(here, checked("a"))).created
+    assert await nacos.agents.publish(here, checked("a"))
     assert HOLD - 1 < time.monotonic() - began < HOLD + 5

@@ -40,7 +40,7 @@ from parley_registry.nacos.registry import NacosRegistry
 from parley_registry.nacos.server import Nacos
 from parley_registry.rollout import Rollout, RolloutVersion
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def test_a_host_whose_version_was_deleted_is_told_to_publish_again(
                 return True
             return False
 
-        await eventually(told)
+        await eventually(told, 3.0)
         await registry.publish(card(), instance=Instance("coder-1", "http://127.0.0.1:9001"))
         assert (await other.get("coder")).version == "1.0.0"
     finally:
@@ -338,7 +338,7 @@ async def test_search_and_watch_go_to_the_catalogue_and_to_the_next_one_when_it_
             second = await running.enter_async_context(Nacos(NacosAddress.parse(nacos_url)))
             await announce_catalogue(second.naming, registry.namespace, services[1].url)
             await first.aclose()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(10):
                 while told.kind != "reset":
                     told = await anext(changes)
                 following = asyncio.create_task(anext(changes))

@@ -16,7 +16,7 @@ from parley_registry.backends.sql.mirroring import Original
 from parley_registry.entry import Agent, Instance, Key
 from parley_registry.errors import RegistryBusy
 from parley_registry.nacos.changes import AgentChanges
-from parley_registry.nacos.held import HeldVersion, Reading
+from parley_registry.nacos.held import HeldVersion
 from parley_registry.nacos.layout import instance_of, interfaces_of, nacos_name
 from parley_registry.nacos.missing import HELD, Missing
 from parley_registry.nacos.server import Nacos
@@ -54,13 +54,11 @@ class Following:
         self._read = read
         self._missing = Missing(f"agents of {namespace}", self._known, self._listed, held=held)
         self._living = Living(nacos, self.tell)
-        self._changes = AgentChanges(nacos.agents, nacos.configs, namespace, self._changed)
+        self._changes = AgentChanges(nacos.agents, nacos.configs, namespace, self.tell)
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._open: dict[str, float] = {}
         self._doing: dict[str, float] = {}
         self._told: dict[str, float] = {}
-        self._cards: set[str] = set()
-        """Those of the told of which nothing but configs was told to have changed."""
         self._failures: defaultdict[str, int] = defaultdict(int)
         self._wake = asyncio.Event()
         self._gate = asyncio.Semaphore(_AT_ONCE)
@@ -68,15 +66,6 @@ class Following:
 
     def tell(self, called: str) -> None:
         """Bring this agent, by its name in Nacos, over as soon as can be."""
-        self._cards.discard(called)
-        self._tell(called)
-
-    def _changed(self, called: str) -> None:
-        if called not in self._told:
-            self._cards.add(called)
-        self._tell(called)
-
-    def _tell(self, called: str) -> None:
         self._told[called] = time.monotonic()
         self._open.setdefault(called, self._told[called])
         self._wake.set()
@@ -124,28 +113,15 @@ class Following:
             await self._changes.close()
             self._living.close()
 
-    async def bring(
-        self,
-        called: str,
-        *,
-        by: Actor | None = None,
-        deleted: str = "",
-        before: tuple[int, Reading] | None = None,
-    ) -> bool:
+    async def bring(self, called: str, *, by: Actor | None = None, deleted: str = "") -> bool:
         """Read an agent from Nacos and make its copy the same; whoever calls holds its `lock`. False when it is kept
         although Nacos has it no more.
 
-        `by` is who had it changed through this registry, or has `deleted` the agent of that name. What was read of it just
-        now, after that change of the copy, need not be read again (`before`). Raises RegistryUnavailable, NotOwner.
+        `by` is who had it changed through this registry, or has `deleted` the agent of that name. Raises RegistryUnavailable, NotOwner.
         """
         for _ in range(_TRIES):
-            if before is not None:
-                (since, reading), before = before, None
-                reading = await self._nacos.agents.complete(self.namespace, called, reading)
-            else:
-                since = await self._copy.last_change()
-                reading = await self._nacos.agents.read(self.namespace, called)
-            held = reading.held
+            began, since = time.monotonic(), await self._copy.last_change()
+            held = await self._nacos.agents.all_versions(self.namespace, called)
             names = {one.card.checked.card.name for one in held}
             done, kept = True, set[str]()
             for name in sorted(names | self._names.get(called, set()) | ({deleted} - {""})):
@@ -163,26 +139,18 @@ class Following:
                 self._names.pop(called, None)
                 if names | kept:
                     self._names[called] = names | kept
-                if not kept:
-                    self._brought(called, reading)
+                if not kept and self._told.get(called, began) < began:
+                    del self._told[called]  # all of that is brought over now
                 return not kept
         raise RegistryBusy(f"{called} changes too often to be brought over; it is tried again")
-
-    def _brought(self, called: str, reading: Reading) -> None:
-        """Forget what was told, if it is brought over with this."""
-        all_told = self._changes.read(called, reading.md5s)
-        at = self._told.get(called, reading.began)
-        if at < reading.began or (called in self._cards and all_told):
-            self._told.pop(called, None)
-            self._cards.discard(called)
 
     async def _bring_one(self, agent: Agent, held: list[HeldVersion], since: int, by: Actor | None) -> bool:
         originals = []
         for one in held:
             card, alive = self._judge(Key(*agent, one.version), one), await self._alive(agent, one.version)
             originals.append(Original(one.version, card, one.card.checked.digest, one.latest, alive))
-        rollout, md5 = await self._nacos.rollouts.held(agent)
-        self._living.keep(agent, [one.version for one in held], table=md5)
+        rollout = await self._nacos.rollouts.get(agent)
+        self._living.keep(agent, [one.version for one in held], has_table=rollout.revision > 0)
         if not held:
             self.faulty = {key for key in self.faulty if key.agent != agent}
         return await self._copy.mirror(agent, originals, rollout, since=since, by=by)

@@ -52,15 +52,10 @@ class Fresh:
         reasons = (problem, missing, *(one.why for one in self._followed))
         return Freshness(age, True, next(filter(None, reasons), "Nacos is being looked through"))
 
-    @property
-    def answers(self) -> bool:
-        """Whether Nacos answers, as far as is known."""
-        return self._connection.live and not self._connection.doubted
-
     async def note(self) -> None:
         """Note how fresh it is, and log what has become of Nacos."""
         for one in self._followed:
-            behind = one.behind_since if self.answers else None
+            behind = one.behind_since if self._connection.live else None
             try:
                 if behind is not None:
                     await self._copy.set_synced(one.namespace, time.time() - (time.monotonic() - behind))

@@ -16,7 +16,6 @@ from parley_registry.backends.nacos.announcing import Announced
 from parley_registry.backends.nacos.copied import Copied
 from parley_registry.backends.nacos.following import Following
 from parley_registry.backends.nacos.fresh import Fresh
-from parley_registry.backends.nacos.left import Left
 from parley_registry.backends.sql.mirror import SqlMirror
 from parley_registry.card import CheckedCard
 from parley_registry.entry import Agent, Instance, Key
@@ -33,8 +32,6 @@ from parley_registry.rollout import Rollout, content_text
 _logger = logging.getLogger(__name__)
 
 _TICK = 1.0
-_LOOK_EVERY = 5.0
-"""Seconds between two looks for copies that nobody follows any more."""
 _AT_ONCE = 16
 """Changes sent to Nacos at once; more only make each of them slower, until they time out."""
 
@@ -68,7 +65,6 @@ class NacosRecord(Copied):
         self._fresh = Fresh(
             self.nacos.connection, self._copy, self._followed.values(), stale_after=stale_after
         )
-        self._left = Left(self._copy, address.namespaces)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
 
@@ -115,18 +111,18 @@ class NacosRecord(Copied):
                 checked, namespace=namespace, instance=instance, source=source, actor=actor
             )
         async with followed.lock(nacos_name(key.name)):
-            known, since = await self._copy.admit(key.agent, actor), await self._copy.last_change()
+            await self._copy.admit(key.agent, actor)
             async with self._gate:
-                kept = await self.nacos.agents.publish(namespace, checked, unknown=not known)
+                created = await self.nacos.agents.publish(namespace, checked)
             if instance is not None:
                 await self._announced.announce(key, instance, checked.interfaces)
-            await followed.bring(nacos_name(key.name), by=actor, before=(since, kept.reading))
-        if kept.created:
+            await followed.bring(nacos_name(key.name), by=actor)
+        if created:
             who = instance.id if instance else ""
             told = {"after": checked.digest, "detail": who}
             await self._copy.note(actor, "publish", key.agent, key.version, **told)
         for entry in await self._copy.load([key]):
-            return Published(entry, kept.created)
+            return Published(entry, created)
         raise RegistryBusy(f"{key.name} {key.version} was deleted while it was published; publish it again")
 
     async def set_latest(self, key: Key, *, actor: Actor = NOBODY) -> Stored | None:
@@ -217,19 +213,9 @@ class NacosRecord(Copied):
                 tasks.create_task(followed.run())
             if self._public_url:
                 tasks.create_task(self._announce())
-            tasks.create_task(self._let_go())
             while True:
                 await asyncio.sleep(_TICK)
                 await self._fresh.note()
-
-    async def _let_go(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_EVERY)
-            try:
-                if self._fresh.answers:
-                    await self._left.look()
-            except ParleyError as error:
-                _logger.warning("copies that nobody follows stay for now: %s", error)
 
     async def _announce(self) -> None:
         for namespace in self._followed:

@@ -30,16 +30,15 @@ class SqlMirror(SqlRecord):
         *,
         since: int,
         by: Actor | None = None,
-        why: str = mirroring.FOUND,
     ) -> bool:
         """See `mirroring.mirror`."""
         return await self.database.write(
-            lambda db: mirroring.mirror(db, agent, originals, rollout, since, by, why)
+            lambda db: mirroring.mirror(db, agent, originals, rollout, since, by)
         )
 
-    async def admit(self, agent: Agent, actor: Actor) -> bool:
+    async def admit(self, agent: Agent, actor: Actor) -> None:
         """See `mirroring.admit`."""
-        return await self.database.write(lambda db: mirroring.admit(db, agent, actor))
+        await self.database.write(lambda db: mirroring.admit(db, agent, actor))
 
     async def agents(self) -> list[Agent]:
         """All that are copies; not names that only have an owner."""
@@ -73,22 +72,6 @@ class SqlMirror(SqlRecord):
             return at if at <= time.time() + _AHEAD else 0.0
 
         return await self.database.glance(read)
-
-    async def followed_before(self, at: float) -> list[str]:
-        """The namespaces that were last known to be the same before that time, in seconds since the epoch."""
-
-        def read(db: Connection) -> list[str]:
-            return [str(row.namespace) for row in db.execute(sql.FOLLOWED_BEFORE, {"before": at})]
-
-        return await self.database.glance(read)
-
-    async def forget_synced(self, namespace: str, before: float) -> None:
-        """Forget that there was a copy of a namespace, unless it was known to be the same since `before`."""
-
-        def write(db: Connection, _: float) -> None:
-            db.execute(sql.FORGET_SYNCED, {"namespace": namespace, "before": before})
-
-        await self.database.beat(write)
 
     async def set_synced(self, namespace: str, at: float) -> None:
         """Note that they were the same at that time."""

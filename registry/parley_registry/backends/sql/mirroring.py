@@ -21,7 +21,7 @@ from parley_registry.rollout import Rollout, content_text
 
 _CLAIMED = 60.0
 """Seconds for which a name is kept for who is taking it."""
-FOUND = "found in Nacos"
+_FOUND = "found in Nacos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,12 @@ def mirror(
     rollout: Rollout,
     since: int,
     by: Actor | None,
-    why: str = FOUND,
 ) -> bool:
     """Make an agent's copy what `originals` and `rollout` say; False, and nothing done, when it was changed after change
     number `since`, which is older than they are.
 
     `by` is who had it changed through this registry, and becomes the owner if there is none; what others changed (None)
-    is noted in the audit trail with the reason `why`.
+    is noted in the audit trail as found.
     """
     if db.changed_since(agent, since):
         return False
@@ -66,19 +65,19 @@ def mirror(
         add_shapes(db, agent)
         db.do(sql.UNCLAIM, namespace=agent.namespace, shapes=sorted(shapes(agent.name)))
     for one in originals:
-        _bring(db, agent, one, why if found else "")
+        _bring(db, agent, one, found=found)
     if originals and known is not None and known.latest != latest:
         db.do(sql.SET_LATEST, **values_of(agent), version=latest, now=db.now)
         db.do(sql.TOUCH, **values_of(agent), version=latest, now=db.now)
         if known.latest:
             db.log("latest", agent, latest)
         if known.latest and found:
-            db.audit(NOBODY, "latest", agent, latest, before=known.latest, after=latest, detail=why)
+            db.audit(NOBODY, "latest", agent, latest, before=known.latest, after=latest, detail=_FOUND)
     for version in sorted(kept - {one.version for one in originals}):
         db.do(sql.DROP_ENTRY, **values_of(agent), version=version)
         db.log("deleted", agent, version)
         if found:
-            db.audit(NOBODY, "delete", agent, version, detail=why)
+            db.audit(NOBODY, "delete", agent, version, detail=_FOUND)
     if not originals and known is not None:
         drop_rollout(db, agent)
         if found and known.owner:  # whose name it is does not depend on what Nacos loses
@@ -92,14 +91,14 @@ def mirror(
         if before != rollout:
             keep_rollout(db, rollout)
             if found:
-                told = {"before": content_text(before), "after": content_text(rollout), "detail": why}
+                told = {"before": content_text(before), "after": content_text(rollout), "detail": _FOUND}
                 db.audit(NOBODY, "rollout", agent, rollout.current, **told)
     return True
 
 
-def admit(db: Transaction, agent: Agent, actor: Actor) -> bool:
+def admit(db: Transaction, agent: Agent, actor: Actor) -> None:
     """Refuse who may not change an agent that is about to be changed where it is held; a name that is new there is kept
-    free of others meanwhile. Whether the agent, or its name's owner, is known. Raises NotOwner, VersionConflict."""
+    free of others meanwhile. Raises NotOwner, VersionConflict."""
     known = db.one(sql.AGENT, **values_of(agent))
     if known is None:
         _claim(db, agent, actor)
@@ -110,7 +109,6 @@ def admit(db: Transaction, agent: Agent, actor: Actor) -> bool:
         )
     else:
         take(db, agent, known.owner, actor)
-    return known is not None
 
 
 def _claim(db: Transaction, agent: Agent, actor: Actor) -> None:
@@ -134,7 +132,7 @@ def _claimer(db: Transaction, agent: Agent) -> str:
     return str(row.owner) if row is not None else ""
 
 
-def _bring(db: Transaction, agent: Agent, one: Original, found: str) -> None:
+def _bring(db: Transaction, agent: Agent, one: Original, *, found: bool) -> None:
     key = Key(*agent, one.version)
     told = {"card": one.card, "digest": one.digest, "now": db.now}
     before = entry(db.connection, key)
@@ -143,7 +141,7 @@ def _bring(db: Transaction, agent: Agent, one: Original, found: str) -> None:
         db.log("published", agent, one.version)
         if found:
             was = before.digest if before else ""
-            db.audit(NOBODY, "publish", agent, one.version, before=was, after=one.digest, detail=found)
+            db.audit(NOBODY, "publish", agent, one.version, before=was, after=one.digest, detail=_FOUND)
     _bring_instances(db, key, before, one)
 
 

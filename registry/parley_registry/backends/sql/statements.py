@@ -174,8 +174,6 @@ CLAIM = text("""
 """)
 UNCLAIM = _of("DELETE FROM claims WHERE namespace = :namespace AND shape IN :shapes", "shapes")
 SYNCED = text("SELECT synced FROM mirrors WHERE namespace = :namespace")
-FOLLOWED_BEFORE = text("SELECT namespace FROM mirrors WHERE synced < :before ORDER BY namespace")
-FORGET_SYNCED = text("DELETE FROM mirrors WHERE namespace = :namespace AND synced < :before")
 SET_SYNCED = text("""
     INSERT INTO mirrors (namespace, synced) VALUES (:namespace, :synced)
     ON CONFLICT (namespace) DO UPDATE SET synced = excluded.synced
