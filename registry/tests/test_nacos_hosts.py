@@ -18,7 +18,7 @@ from parley_registry.nacos.layout import service_of
 from parley_registry.nacos.naming import Endpoint
 from parley_registry.nacos.server import Nacos
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 HERE = "http://127.0.0.1:9991"
 OTHER = "http://127.0.0.1:9980"
@@ -28,7 +28,7 @@ OTHER = "http://127.0.0.1:9980"
 async def client(tmp_path: Path, nacos_url: str) -> AsyncIterator[RegistryClient]:
     """A client of a catalogue of this test's namespace; a host that is silent for two seconds is gone."""
     store = tmp_path / "copy.db"
-    with RegistryProcess(store, "--nacos", nacos_url, "--ttl", "2") as process:
+    with RegistryProcess(store, "--nacos", nacos_url, "--ttl", "6") as process:
         async with RegistryClient(process.url, namespace=namespace(nacos_url), timeout=30) as client:
             yield client
 

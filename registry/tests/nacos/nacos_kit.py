@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
-async def until(what: Callable[[], Any], within: float = 10.0) -> float:
+async def until(what: Callable[[], Any], within: float = 60.0) -> float:
     """Wait until `what` is true; the seconds that took."""
     began = time.monotonic()
     while not what():
@@ -16,7 +16,7 @@ async def until(what: Callable[[], Any], within: float = 10.0) -> float:
     return time.monotonic() - began
 
 
-async def eventually(what: Callable[[], Awaitable[Any]], within: float = 10.0) -> Any:
+async def eventually(what: Callable[[], Awaitable[Any]], within: float = 60.0) -> Any:
     """Wait until what is awaited is true; its value."""
     began = time.monotonic()
     while not (found := await what()):

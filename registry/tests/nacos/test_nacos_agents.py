@@ -18,7 +18,7 @@ from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.changes import AgentChanges
 from parley_registry.nacos.server import Nacos
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 A2A = "/v3/admin/ai/a2a"
 

@@ -11,7 +11,7 @@ from parley_registry.nacos.config import Config, ConfigKey
 from parley_registry.nacos.connection import Overtaken
 from parley_registry.nacos.server import Nacos
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from parley_registry.nacos.lock import HOLD
 from parley_registry.nacos.naming import Endpoint, Service
 from parley_registry.nacos.server import Nacos
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 HERE = Endpoint("127.0.0.1", 1001, {"id": "one"})
 
@@ -84,7 +84,7 @@ async def test_after_a_restart_of_the_server_all_is_there_again(
     await asyncio.to_thread(server.start)
 
     async with Nacos(address) as other:
-        there = eventually(lambda: other.naming.instances(seen.service), 30.0)
+        there = eventually(lambda: other.naming.instances(seen.service), 60.0)
         assert await there == (HERE,)
         await other.configs.publish(seen.key, "after")
         await other.agents.publish(address.namespace, checked("a"))
@@ -108,7 +108,7 @@ async def test_a_server_that_hangs_and_goes_on_knows_everything(nacos: Nacos, se
     async def there() -> bool:
         return await nacos.naming.instances(seen.service) == (HERE,)
 
-    await eventually(there, 30.0)
+    await eventually(there, 60.0)
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ from parley_registry.nacos.registry import NacosRegistry
 from parley_registry.nacos.server import Nacos
 from parley_registry.rollout import Rollout, RolloutVersion
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def test_a_host_whose_version_was_deleted_is_told_to_publish_again(
                 return True
             return False
 
-        await eventually(told, 3.0)
+        await eventually(told, 60.0)
         await registry.publish(card(), instance=Instance("coder-1", "http://127.0.0.1:9001"))
         assert (await other.get("coder")).version == "1.0.0"
     finally:
