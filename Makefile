@@ -53,7 +53,7 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 
 test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
 	@# More processes than the two processors that CI has: the tests wait more than they compute.
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow and not bench and not network and not cluster" $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow and not network and not cluster" $(ARGS)
 
 test-cluster: setup ## the tests on RocketMQ, S3, Nacos (Java 17 and Maven) and Kubernetes (Go, or your KUBECONFIG); the tests start them
 	@$(ENGINE) fetch
@@ -64,11 +64,12 @@ test-nightly: setup ## a hundred random faults on a cluster, on each profile; PA
 	@$(ENGINE) fetch
 	PARLEY_FAULT_NIGHTLY=1 $(BIN)/pytest tests/fault/test_campaign.py -k hundred $(ARGS)
 
-test-slow: setup ## the slow stage: the manual's examples, real pods, released packages, long campaigns; then small runs of the benches
+test-slow: setup ## the slow stage: the manual's examples, released packages, long campaigns; then real pods and small runs of the benches
 	@$(ENGINE) fetch
 	@$(ENGINE) fetch $(KUBERNETES) || echo "what needs it is skipped"
-	$(BIN)/pytest -m "slow or network" $(ARGS)
-	$(BIN)/pytest -m bench $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "slow or network" --ignore tests/kubernetes --ignore tests/bench $(ARGS)
+	@# What takes both processors by itself, or measures them.
+	$(BIN)/pytest -m slow tests/kubernetes tests/bench $(ARGS)
 
 engines: setup ## start PostgreSQL, RocketMQ, S3 and Nacos on loopback (ENGINES="postgres" for some, =kubernetes for that); see deploy/README.md
 	@$(ENGINE) up $(ENGINES)

@@ -36,7 +36,7 @@ _CLUSTER = (
 )
 
 
-@pytest.mark.bench
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("profile", "figures"), [((), _EMBEDDED), (("--cluster",), _CLUSTER)], ids=["embedded", "cluster"]
