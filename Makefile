@@ -52,8 +52,7 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 	export PARLEY_TASK PARLEY_REPO; exec $(BIN)/parley run $(ARGS)
 
 test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
-	@# More processes than the two processors that CI has: the tests wait more than they compute.
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow and not network and not cluster" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not network and not cluster" $(ARGS)
 
 test-cluster: setup ## the tests on RocketMQ, S3, Nacos (Java 17 and Maven) and Kubernetes (Go, or your KUBECONFIG); the tests start them
 	@$(ENGINE) fetch
