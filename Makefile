@@ -66,7 +66,7 @@ test-nightly: setup ## a hundred random faults on a cluster, on each profile; PA
 test-slow: setup ## the slow stage: the manual's examples, released packages, long campaigns; then real pods and small runs of the benches
 	@$(ENGINE) fetch
 	@$(ENGINE) fetch $(KUBERNETES) || echo "what needs it is skipped"
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "slow or network" --ignore tests/kubernetes --ignore tests/bench $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or network" --ignore tests/kubernetes --ignore tests/bench $(ARGS)
 	@# What takes both processors by itself, or measures them.
 	$(BIN)/pytest -m slow tests/kubernetes tests/bench $(ARGS)
 
