@@ -19,6 +19,10 @@ _UNKNOWN_AGENT = (50100, 50101)
 _HALF_DELETED = 'argument "content" is null'
 """What Nacos says of an agent between the deletion of its card and that of its list of versions."""
 _CONFLICT = 20005
+_LOCKED = "lock could not be obtained"
+"""What Nacos's built-in database says, with 500, to one of several who write at once; the write is undone."""
+_LOCKED_PAUSES = (0.2, 0.5, 1.0)
+"""Seconds before it is tried again, and again."""
 _LOGIN_SECONDS = 60.0
 """A login costs the server a slow hash: when hundreds come at once, the last waits for all before it."""
 
@@ -122,14 +126,18 @@ class NacosHttp:
         query: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> Any:
-        for attempt in (1, 2):
+        renewed = False
+        pauses = iter(_LOCKED_PAUSES)
+        while True:
             token = await self.token()
             response = await self._send(method, path, query=query, form=form, token=token)
-            if response.status_code in (401, 403) and token and attempt == 1:
+            if response.status_code in (401, 403) and token and not renewed:
                 self.forget(token)  # it may have been forgotten by a server that was set up anew
-                continue
-            break
-        return self._data(response)
+                renewed = True
+            elif _is_locked(response) and method != "DELETE" and (pause := next(pauses, None)) is not None:
+                await asyncio.sleep(pause)
+            else:
+                return self._data(response)
 
     async def _send(
         self,
@@ -191,6 +199,10 @@ def _result(response: httpx.Response) -> tuple[int, str, Any]:
         return int(told.get("code", -1)), str(told["message"]), told.get("data")
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         return -1, response.text.partition("\n")[0][:200], None
+
+
+def _is_locked(response: httpx.Response) -> bool:
+    return response.status_code == 500 and _LOCKED in response.text
 
 
 def _seen(login: "asyncio.Task[None]") -> None:
