@@ -4,12 +4,12 @@ import json
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 from installed import Installed
 from pods import pod
+from threadedpage import ThreadedPage
 
 # The tests pass without delay on the repository as it is given, and come to the gate once a coder has changed it.
 _SCRIPT = """
@@ -46,7 +46,7 @@ parley run 'Remove unused imports' --json --out /tmp/out || echo "exit code $?" 
 """
 
 
-class Gate:
+class Gate(ThreadedPage):
     """A page of this machine that says whether one may go on. Use as a context manager."""
 
     def __init__(self, address: str) -> None:
@@ -65,22 +65,11 @@ class Gate:
 
             def log_message(self, *_: object) -> None: ...
 
-        self._server = ThreadingHTTPServer((address, 0), Page)
-        self.url = f"http://{address}:{self._server.server_port}/"
+        super().__init__(address, Page)
 
     def open(self) -> None:
         """Let them go on, who wait and who comes."""
         self._open.set()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @dataclass(frozen=True)

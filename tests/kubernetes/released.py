@@ -4,15 +4,14 @@ import json
 import os
 import shlex
 import sys
-import threading
 import zipfile
 from collections.abc import Mapping
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from threadedpage import ThreadedPage
 
 from engines.kubernetes.real import RealCluster
 
@@ -55,7 +54,7 @@ def shell(cluster: RealCluster, folder: Path, told: Mapping[str, object]) -> dic
     return {"KUBECONFIG": str(kubeconfig), "PATH": os.pathsep.join(path)}
 
 
-class PackageIndex:
+class PackageIndex(ThreadedPage):
     """What a tester needs to run tests, for pods that reach nothing but this machine: pytest as it is installed here, as wheels.
     Use as a context manager; `url` is for UV_DEFAULT_INDEX."""
 
@@ -64,19 +63,7 @@ class PackageIndex:
             place = folder / "index" / name
             place.mkdir(parents=True)
             _wheel(distribution(name), place)
-        handler = partial(_Quiet, directory=str(folder / "index"))
-        self._server = ThreadingHTTPServer((address, 0), handler)
-        self.url = f"http://{address}:{self._server.server_port}/"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(address, partial(_Quiet, directory=str(folder / "index")))
 
 
 class _Quiet(SimpleHTTPRequestHandler):
