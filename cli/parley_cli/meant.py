@@ -1,6 +1,7 @@
 """The registry that a command is about."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from parley_registry import client
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +32,11 @@ class Meant:
 
     def ask(self, work: "Callable[[client.Registry], Awaitable[T]]") -> T:
         """What `work` makes of the registry; of Nacos itself where that is the registry and has no catalogue."""
-        there = self.access.registry(self.address)
-
-        async def asked() -> T:
-            async with there as registry:
-                return await work(registry)
-
-        return complete(asked())
+        return _asked(self.access.registry(self.address), work)
 
     def ask_catalogue(self, work: "Callable[[client.RegistryClient], Awaitable[T]]") -> T:
         """The same of what only a registry service knows."""
-        there = self.access.catalogue(self.address)
-
-        async def asked() -> T:
-            async with there as catalogue:
-                return await work(catalogue)
-
-        return complete(asked())
+        return _asked(self.access.catalogue(self.address), work)
 
     @property
     def access(self) -> "Access":
@@ -68,3 +58,11 @@ class Meant:
     def address(self) -> str:
         """The registry's address, of the namespace that is meant if one is given."""
         return registry_of(self.home, self.registry, self.namespace)
+
+
+def _asked(there: AbstractAsyncContextManager[R], work: Callable[[R], Awaitable[T]]) -> T:
+    async def asked() -> T:
+        async with there as found:
+            return await work(found)
+
+    return complete(asked())
