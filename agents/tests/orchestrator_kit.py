@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
+from engines.ports import free_port
 from parley_agents.artifacts import (
     CHANGE,
     DIFF,
@@ -257,12 +258,11 @@ async def durable_server(
 ) -> AsyncIterator[pb.AgentCard]:
     """The same on a Parley host, which knows a message that it had before."""
     store.parent.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
-    host = AgentHost(about, executor, HostSettings(listen=listen, store=f"sqlite:///{store}"))
+    port = free_port()
+    settings = HostSettings(listen=f"127.0.0.1:{port}", store=f"sqlite:///{store}")
+    host = AgentHost(about, executor, settings)
     config = uvicorn.Config(
-        wrap(host.app), host="127.0.0.1", port=int(listen[10:]), log_config=None, timeout_graceful_shutdown=1
+        wrap(host.app), host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]

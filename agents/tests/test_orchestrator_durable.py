@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -32,6 +31,7 @@ from orchestrator_kit import (
     until,
 )
 
+from engines.ports import free_port
 from parley_agents.artifacts import SKILL_DELIVER, SKILL_EDIT
 from parley_agents.snapshot import Snapshot
 
@@ -54,9 +54,7 @@ class Process:
     """An orchestrator process on one store, killed and started again as a test likes."""
 
     def __init__(self, store: Path, registry: str, http: httpx.AsyncClient) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.listen = f"127.0.0.1:{free.getsockname()[1]}"
+        self.listen = f"127.0.0.1:{free_port()}"
         self._arguments = (self.listen, f"sqlite:///{store}", registry)
         self._process: asyncio.subprocess.Process | None = None
         about = card("orchestrator", SKILL_DELIVER)

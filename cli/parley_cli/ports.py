@@ -1,18 +1,18 @@
 """Free ports of the loopback interface."""
 
+import random
 import socket
+from collections.abc import Container
+from itertools import islice
+
+# Below the ports that systems give to outgoing connections: nothing takes a server's port by chance while it restarts.
+_RANGE = range(10_240, 32_000)
 
 
-def free_ports(count: int) -> list[int]:
-    """So many different ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+def free_ports(count: int, besides: Container[int] = ()) -> list[int]:
+    """So many different ports that nobody listens on now, none of them in `besides`."""
+    tries = random.sample(_RANGE, len(_RANGE))
+    return list(islice((port for port in tries if port not in besides and is_free(port)), count))
 
 
 def is_free(port: int) -> bool:

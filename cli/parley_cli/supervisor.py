@@ -242,8 +242,8 @@ class Supervisor:
         urls = {**{n: p.url for n, p in before.processes.items()}, BLOBS: before.blobs} if before else {}
         old = {name: int(url.rpartition(":")[2]) for name, url in urls.items()}
         ports = {n: old[n] for n in names if n in old and is_free(old[n])}
-        fresh = iter(free_ports(len(names)))
-        return {n: ports.get(n) or next(fresh) for n in names}
+        fresh = iter(free_ports(len(names) - len(ports), besides=ports.values()))
+        return {n: ports[n] if n in ports else next(fresh) for n in names}
 
     def _show(self, process: Process) -> None:
         self._platform = self._platform.with_process(process)

@@ -2,7 +2,6 @@
 
 import io
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
+from engines.ports import free_port
 from parley_cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -75,9 +75,7 @@ def called(home: Path, *words: str, **settings: str) -> "subprocess.CompletedPro
 def _started(
     words: Sequence[str], folder: Path, home: Path, **settings: str
 ) -> "tuple[subprocess.Popen[bytes], str]":
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [PARLEY, *words, "--listen", address], cwd=folder, env=environment(home, **settings)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_processes import EXAMPLES, PARLEY, hosted, parley, start
 
-from parley_cli.ports import free_ports
+from engines.ports import free_port
 
 
 def test_hello_is_hosted_unchanged_and_answers(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_host_that_cannot_be_says_why(tmp_path: Path, words: tuple[str, ...], 
 @pytest.mark.parametrize(("form", "first"), [("text", "info"), ("json", "{"), ("auto", "{")])
 def test_the_log_says_where_what_serves_is_and_what_it_uses(tmp_path: Path, form: str, first: str) -> None:
     store = f"sqlite:///{tmp_path}/of the registry.db"
-    listen = f"127.0.0.1:{free_ports(1)[0]}"
+    listen = f"127.0.0.1:{free_port()}"
     words = ("registry", "--listen", listen, "--store", store, "--log-format", form)
     with subprocess.Popen([PARLEY, *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stderr

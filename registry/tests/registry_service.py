@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,14 +12,9 @@ from typing import Any
 import httpx
 import uvicorn
 
+from engines.ports import free_port
 from parley_registry.service import create_app
 from parley_registry.settings import RegistrySettings
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_ready(url: str, seconds: float = 60.0) -> None:

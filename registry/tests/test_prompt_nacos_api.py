@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl
 
 import pytest
 import uvicorn
-from registry_service import free_port
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from engines.ports import free_port
 from parley_registry.errors import BadRequest, PromptRejected, UnknownPrompt, VersionConflict
 from parley_registry.nacos.address import NacosAddress
 from parley_registry.nacos.http import NacosHttp

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registry_service import RegistryProcess, RegistryThread, free_port
+from registry_service import RegistryProcess, RegistryThread
 
+from engines.ports import free_port
 from parley_registry.client import (
     AgentVersion,
     PromptKey,

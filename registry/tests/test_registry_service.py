@@ -11,8 +11,9 @@ import httpx
 import pytest
 from a2a.types import AgentCard
 from google.protobuf.json_format import ParseDict
-from registry_service import RegistryProcess, RegistryThread, card_json, free_port
+from registry_service import RegistryProcess, RegistryThread, card_json
 
+from engines.ports import free_port
 from parley_registry.client import (
     BadRequest,
     CardRejected,

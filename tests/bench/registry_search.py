@@ -29,6 +29,7 @@ import orjson
 from a2a.types import AgentCard
 from registry_corpus import BINDINGS, MODES, Vocabulary, cards
 
+from engines.ports import free_port
 from parley_registry.backends.sql import SqlRecord
 from parley_registry.card import CheckedCard, check_card
 from parley_registry.entry import PUBLIC
@@ -255,9 +256,7 @@ class Service:
     """A real `python -m parley_registry` on a file, or on the store of that address."""
 
     def __init__(self, store: Path | str, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port: int = free_port()
         command = [sys.executable, "-m", "parley_registry", "--listen", f"127.0.0.1:{self.port}"]
         self._process = subprocess.Popen(
             [

@@ -219,3 +219,22 @@ def test_each_checkout_has_engines_of_its_own(tmp_path: Path) -> None:
     assert one != other
     assert one == place_of(tmp_path / "one")
     assert len(str(one)) < 50  # sockets of PostgreSQL are below it, whose paths have to be short
+
+
+def test_no_port_is_given_twice_to_processes_that_ask_at_the_same_time() -> None:
+    ask = "from engines.ports import free_port; print(*(free_port() for _ in range(1500))); input()"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", ask],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(DEPLOY)},
+        )
+        for _ in range(2)
+    ]
+    # Neither ends before both have answered: what a process was given is its own until then.
+    given = [port for process in started if process.stdout for port in process.stdout.readline().split()]
+    for process in started:
+        process.communicate("\n")
+    assert len(set(given)) == len(given) == 3000

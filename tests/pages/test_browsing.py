@@ -8,8 +8,10 @@ import pytest
 from browsed import HOSTILE, INJECTION, World
 from browser import Visitor, faults, focused, overflow
 from playwright.sync_api import Browser, Page, expect
-from registry_service import RegistryProcess, RegistryThread, card_json, free_port
+from registry_service import RegistryProcess, RegistryThread, card_json
 from token_issuer import Guarded
+
+from engines.ports import free_port
 
 pytestmark = pytest.mark.browser
 
