@@ -18,6 +18,8 @@ from parley_registry.backends.nacos import NacosRecord
 from parley_registry.entry import Agent, Instance, Key
 from parley_registry.errors import NotOwner, RegistryBusy
 from parley_registry.nacos.address import NacosAddress
+from parley_registry.nacos.agents import Agents
+from parley_registry.nacos.held import HeldVersion
 from parley_registry.nacos.removal import remove
 from parley_registry.nacos.server import Nacos
 from parley_registry.record import Stored
@@ -168,6 +170,32 @@ async def test_several_that_are_deleted_together_past_the_catalogue_go_a_little_
         await asyncio.gather(*(remove(other, here.agent(name), None) for name in names - {"agent-0"}))
         await here.until({"agent-0"}, within=60)
         await here.until_fresh()
+
+
+async def test_an_agent_that_nacos_still_answers_with_after_it_told_of_its_end_goes_all_the_same(
+    nacos_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parley_registry.nacos.changes.ASK_EVERY", 2.0)
+    async with catalogue(nacos_url, tmp_path) as here, Nacos(NacosAddress.parse(nacos_url)) as other:
+        await here.publish("coder")
+        await here.publish("tester")
+        read, before = Agents.all_versions, await other.agents.all_versions(here.namespace, "coder")
+        stale_until, stale = time.monotonic() + 600, 0
+
+        async def late(agents: Agents, namespace: str, called: str) -> list[HeldVersion]:
+            """What a server answers that has not heard of it yet: a fault put in here, by nothing of Nacos's."""
+            nonlocal stale
+            if called != "coder" or time.monotonic() > stale_until:
+                return await read(agents, namespace, called)
+            stale += 1
+            return before
+
+        monkeypatch.setattr(Agents, "all_versions", late)
+        assert await remove(other, here.agent("coder"), None)
+        stale_until = time.monotonic() + 5
+        await here.until({"tester"}, within=60)
+        assert stale > 0
+        assert time.monotonic() > stale_until
 
 
 async def test_a_host_whose_version_is_deleted_past_the_catalogue_publishes_again(

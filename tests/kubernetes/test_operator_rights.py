@@ -60,7 +60,9 @@ async def test_the_rights_that_the_chart_gives_are_enough(
             return not await here.all(AGENT) and not await here.all(DEPLOYMENT)
 
         await until(gone, 120, what="what was deleted stays")
-        assert "forbidden" not in operator.log.lower()
+        # (Namespaces of tests that have just ended, where nobody may make anything any more, are none of its rights.)
+        said = [line for line in operator.log.lower().splitlines() if "is being terminated" not in line]
+        assert not [line for line in said if "forbidden" in line]
     finally:
         kubectl("delete", "--wait=false", "-f", str(file))
 

@@ -7,7 +7,7 @@ versions than Nacos tells of (500, unless its settings say more), and found by a
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import orjson
 
@@ -29,14 +29,23 @@ class AgentChanges:
     """Calls `told(called)` for every agent of a namespace at first, and again after each change of one, deletion included.
 
     `called` is Nacos's name of it, for `Agents.all_versions`. `told` must not block; it may be called once more than
-    needed, never once less.
+    needed, never once less. What Nacos answers to who asks may be older than what it has told: so `looked_at` is called with the
+    names of all agents each time everything was looked at, for who has one more.
     """
 
-    def __init__(self, agents: Agents, configs: Configs, namespace: str, told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        agents: Agents,
+        configs: Configs,
+        namespace: str,
+        told: Callable[[str], None],
+        looked_at: Callable[[Collection[str]], None] = lambda _: None,
+    ) -> None:
         self._agents = agents
         self._configs = configs
         self._namespace = namespace
         self._told = told
+        self._looked_at = looked_at
         self._known: dict[ConfigKey, tuple[str, str]] = {}
         self._listeners: dict[ConfigKey, Listener] = {}
         self._watches: list[KeyWatch] = []
@@ -78,6 +87,7 @@ class AgentChanges:
             self._listen(key, md5)
         for called in changed:
             self._told(called)
+        self._looked_at({called for called, _ in found.values()})
 
     async def _keep(self) -> None:
         began, looked, pause = 0.0, False, ASK_OFTEN

@@ -54,7 +54,7 @@ class Following:
         self._read = read
         self._missing = Missing(f"agents of {namespace}", self._known, self._listed, held=held)
         self._living = Living(nacos, self.tell)
-        self._changes = AgentChanges(nacos.agents, nacos.configs, namespace, self.tell)
+        self._changes = AgentChanges(nacos.agents, nacos.configs, namespace, self.tell, self._compare)
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._open: dict[str, float] = {}
         self._doing: dict[str, float] = {}
@@ -99,10 +99,10 @@ class Following:
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        await self._remember()
         self._changes.start()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._find_gone())
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
@@ -209,19 +209,20 @@ class Following:
         await asyncio.sleep(pause)
         self._open.setdefault(called, self._doing[called])
 
-    async def _find_gone(self) -> None:
-        """Look at what the copy has of before, once all that there is was told."""
+    async def _remember(self) -> None:
+        """Know what the copy has of before."""
         while True:
             try:
                 for agent in await self._known():
                     self._names[nacos_name(agent.name)].add(agent.name)
-                break
+                return
             except ParleyError as error:
                 self.why = str(error)
                 await asyncio.sleep(_PAUSES[-1])
-        while not self._changes.looked:  # noqa: ASYNC110 - told by nobody
-            await asyncio.sleep(_PAUSES[0])
-        for called in list(self._names):
+
+    def _compare(self, listed: Collection[str]) -> None:
+        """What the copy has and Nacos does not: it went before this began, or was read once more while it went."""
+        for called in self._names.keys() - set(listed):
             self.tell(called)
 
     def _judge(self, key: Key, held: HeldVersion) -> bytes:
