@@ -16,6 +16,7 @@ from released import PackageIndex, values
 from engines.errors import EngineError
 from engines.kubernetes.real import RealCluster
 from engines.nacos import Nacos
+from engines.ports import free_port
 from engines.postgres import Postgres
 from engines.rocketmq import RocketMQ
 from parley_runtime.store import ENDED
@@ -48,6 +49,8 @@ class Installed:
     postgres: Postgres
     database: str
     told: dict[str, Any]
+    gate: int
+    """A port of this machine that the team may call, as it may the index of packages."""
     token: str = ""
     """Of the service account `default`, which the tests and their client's pods call as."""
     _urls: dict[str, str] = field(default_factory=dict)
@@ -201,7 +204,9 @@ def installed(cluster: RealCluster, nacos: Nacos, folder: Path) -> Iterator[Inst
         variants = {"metadata": {"name": CODE, "namespace": namespace}, "data": {f"{CODE}.py": _VARIANTS}}
         kubectl.apply({"apiVersion": "v1", "kind": "ConfigMap", **variants})
         environment = {"HOME": "/tmp", "UV_DEFAULT_INDEX": index.url, "PYTHONPATH": "/code"}
+        gate = free_port()
         team = {
+            "hosts": [{"cidr": f"{cluster.host}/32", "ports": [index.port, gate]}],
             "env": [{"name": name, "value": value} for name, value in environment.items()],
             "files": [{"configMap": CODE, "path": "/code"}],
             "members": {
@@ -224,7 +229,7 @@ def installed(cluster: RealCluster, nacos: Nacos, folder: Path) -> Iterator[Inst
             rbac={"aggregate": False},
             team={"spec": team},
         )
-        release = Installed(cluster, namespace, folder, postgres, store, told)
+        release = Installed(cluster, namespace, folder, postgres, store, told, gate)
         try:
             release.helm("install")
             release.kubectl(

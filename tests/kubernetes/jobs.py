@@ -9,6 +9,7 @@ from typing import Any
 
 from installed import Installed
 from pods import pod
+from released import CLIENT
 from threadedpage import ThreadedPage
 
 # The tests pass without delay on the repository as it is given, and come to the gate once a coder has changed it.
@@ -49,7 +50,7 @@ parley run 'Remove unused imports' --json --out /tmp/out || echo "exit code $?" 
 class Gate(ThreadedPage):
     """A page of this machine that says whether one may go on. Use as a context manager."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, release: Installed) -> None:
         self.reached = threading.Event()
         """Somebody has come to it."""
         self._open = threading.Event()
@@ -65,7 +66,7 @@ class Gate(ThreadedPage):
 
             def log_message(self, *_: object) -> None: ...
 
-        super().__init__(address, Page)
+        super().__init__(release.cluster.host, Page, release.gate)
 
     def open(self) -> None:
         """Let them go on, who wait and who comes."""
@@ -115,7 +116,13 @@ def give(release: Installed, name: str, gate: Gate) -> Job:
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {"name": name, "namespace": release.namespace},
-            "spec": {"backoffLimit": 0, "template": {"spec": {**spec, "restartPolicy": "Never"}}},
+            "spec": {
+                "backoffLimit": 0,
+                "template": {
+                    "metadata": {"labels": CLIENT["matchLabels"]},
+                    "spec": {**spec, "restartPolicy": "Never"},
+                },
+            },
         }
     )
     return Job(release, name)

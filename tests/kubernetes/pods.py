@@ -3,7 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engines.kubernetes.kubectl import Kubectl
+
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+_TRY = """
+import socket, sys
+for one in sys.argv[1:]:
+    to, _, port = one.rpartition(":")
+    try:
+        socket.create_connection((to, int(port)), timeout=2).close()
+        print(True)
+    except OSError:
+        print(False)
+"""
+
+
+def reached(kubectl: Kubectl, who: str, namespace: str, *calls: tuple[str, int]) -> list[bool]:
+    """Whether that pod (as kubectl exec names it) can connect to each of these hosts and ports within two seconds."""
+    ask = ("python", "-c", _TRY, *(f"{to}:{port}" for to, port in calls))
+    return [one == "True" for one in kubectl("exec", who, "-n", namespace, "--", *ask).split()]
 
 
 def pod(image: str, command: Sequence[str], *, port: int | None = None, ready: str = "/") -> dict[str, Any]:

@@ -15,6 +15,9 @@ from threadedpage import ThreadedPage
 
 from engines.kubernetes.real import RealCluster
 
+CLIENT = {"matchLabels": {"parley.test/calls": "registry"}}
+"""Pods that may call the registry though they are no agents."""
+
 
 def values(cluster: RealCluster, store: str, registry: str, **more: object) -> dict[str, object]:
     """What to tell the chart, besides values-trial.yaml. `store` and `registry` are two databases of this machine."""
@@ -25,6 +28,11 @@ def values(cluster: RealCluster, store: str, registry: str, **more: object) -> d
         "agents": {"image": image},
         "platform": {"store": cluster.reach(store)},
         "postgresql": {"enabled": False},
+        # The API server is at a port of its own; clients' pods of these tests are not agents.
+        "networkPolicy": {
+            "apiServerPorts": [int(cluster.url.rpartition(":")[2])],
+            "registryFrom": [{"podSelector": CLIENT}],
+        },
     }
     for part, settings in more.items():
         known = told.get(part)

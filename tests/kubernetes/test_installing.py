@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from blocks import PROJECT, follow
 from charted import CHART, TRIAL
-from pods import RESTRICTED, pod
-from released import PackageIndex, shell, values
+from pods import RESTRICTED, deployment, pod, reached
+from released import CLIENT, PackageIndex, shell, values
 
 from engines.errors import EngineError
 from engines.kubernetes.real import RealCluster
@@ -68,6 +68,7 @@ def test_installing_goes_as_the_page_says(
 def test_the_team_does_a_job_on_all_the_engines(
     real_cluster: RealCluster,
     real_namespace: str,
+    other_real_namespace: str,
     databases: tuple[str, str],
     own_rocketmq: Callable[..., RocketMQ],
     nacos: Nacos,
@@ -92,7 +93,12 @@ def test_the_team_does_a_job_on_all_the_engines(
         agents={"registryNamespace": space},
         operator={"namespaces": [real_namespace], "replicas": 2},
         rbac={"aggregate": False},
-        team={"spec": {"env": [{"name": name, "value": value} for name, value in environment.items()]}},
+        team={
+            "spec": {
+                "env": [{"name": name, "value": value} for name, value in environment.items()],
+                "hosts": [{"cidr": f"{real_cluster.host}/32", "ports": [index.port]}],
+            }
+        },
     )
     file = tmp_path / "values.json"
     file.write_text(json.dumps(told))
@@ -115,11 +121,40 @@ def test_the_team_does_a_job_on_all_the_engines(
             True,
             True,
         ), said
+        _is_closed(real_cluster, real_namespace, other_real_namespace, databases[0], index.port)
         kubectl.helm("uninstall", "parley", "-n", real_namespace, "--wait", "--timeout", "300s", timeout=320)
         assert kubectl("get", "agents", "-n", real_namespace, "-o", "name") == ""
     except BaseException:
         _tell(real_cluster, real_namespace, tmp_path)
         raise
+
+
+def _is_closed(cluster: RealCluster, namespace: str, elsewhere: str, store: str, index: int) -> None:
+    """Whom an agent of the team calls and is called by, and the registry, while the cluster enforces NetworkPolicies."""
+    kubectl, host, database = cluster.kubectl, cluster.host, int(store.rpartition(":")[2].partition("/")[0])
+    stranger = deployment("stranger", pod(cluster.image, ["sleep", "600"]))
+    for home in (namespace, elsewhere):
+        kubectl.apply(stranger, "-n", home)
+        kubectl("rollout", "status", "deployment/stranger", "-n", home, "--timeout=60s", timeout=70)
+    coder = f"coding-coder.{namespace}.svc.cluster.local", 80
+    tester = f"coding-tester.{namespace}.svc.cluster.local", 80
+    registry = f"parley-registry.{namespace}.svc.cluster.local", 8420
+    inside = coder, tester, registry, (host, database), (host, index)
+    # An agent may be called from its namespace, the registry by agents alone.
+    assert reached(kubectl, "deployment/stranger", namespace, *inside[:3]) == [True, True, False]
+    assert reached(kubectl, "deployment/stranger", elsewhere, *inside[:3]) == [False, False, False]
+    # The orchestrator calls the others, and the coder nobody but the platform and what the team may reach.
+    [boss], [worker] = (_running(cluster, namespace, f"coding-{one}") for one in ("orchestrator", "coder"))
+    api = host, int(cluster.url.rpartition(":")[2])
+    assert reached(kubectl, boss, namespace, *inside, api) == [True] * 5 + [False]
+    assert reached(kubectl, worker, namespace, *inside[1:], api) == [False, True, True, True, False]
+
+
+def _running(cluster: RealCluster, namespace: str, agent: str) -> list[str]:
+    """Its pods."""
+    return cluster.kubectl(
+        "get", "pods", "-n", namespace, "-l", f"parley.dev/agent={agent}", "-o", "name"
+    ).split()
 
 
 def _job(cluster: RealCluster, namespace: str, space: str) -> dict[str, object]:
@@ -144,7 +179,13 @@ def _job(cluster: RealCluster, namespace: str, space: str) -> dict[str, object]:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": "client", "namespace": namespace},
-        "spec": {"backoffLimit": 0, "template": {"spec": {**spec, "restartPolicy": "Never"}}},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"labels": CLIENT["matchLabels"]},
+                "spec": {**spec, "restartPolicy": "Never"},
+            },
+        },
     }
 
 

@@ -172,7 +172,7 @@ async def test_a_job_ends_verified_while_a_canary_of_the_coder_advances_and_ever
     }
     release.change("coder", rollout, env=[{"name": "VARIANT", "value": "2"}])
     async with talking(release, parts, seed=100) as talk:
-        with Gate(release.cluster.host) as gate:
+        with Gate(release) as gate:
             second = canary(await until("the coder's canary has a share", lambda: shared(release, CODER, 40)))
             job = await asyncio.to_thread(give, release, "killed", gate)
             await until("the job is at its tests", gate.reached.is_set)
@@ -287,7 +287,7 @@ async def test_a_job_and_its_stream_go_on_through_an_upgrade_of_the_whole_chart(
     names = [f"coding-{role}" for role in ("orchestrator", "planner", "coder", "reviewer", "tester")]
     before = {name: release.current(name) for name in names}
     boss = names[0]
-    with Gate(release.cluster.host) as gate:
+    with Gate(release) as gate:
         job = give(release, "upgraded", gate)
         within("the job is at its tests", gate.reached.is_set)
         async with Conversations(release.url(boss), release.token) as talk:

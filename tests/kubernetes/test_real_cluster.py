@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
-from pods import RESTRICTED, deployment, job, pod, service
+from pods import RESTRICTED, deployment, job, pod, reached, service
+from threadedpage import ThreadedPage
 
 from engines.errors import EngineError
 from engines.kubernetes.real import IMAGES, RealCluster
@@ -45,8 +48,14 @@ async def ask():
 asyncio.run(ask())
 """
 
+_NAMES: dict[str, object] = {"ports": [{"protocol": one, "port": 53} for one in ("UDP", "TCP")]}
 
-def serving(version: str, image: str = IMAGES[0]) -> dict[str, object]:
+
+class _Nothing(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+def serving(version: str, image: str = IMAGES[0]) -> dict[str, Any]:
     return pod(image, ["python", "-c", _SERVER, version], port=8000)
 
 
@@ -135,6 +144,102 @@ def test_pods_reach_the_servers_of_this_machine(
     kubectl.apply(job("ask", pod(real_cluster.image, ask)), "-n", real_namespace)
     kubectl("wait", "job/ask", "-n", real_namespace, "--for=condition=Complete", "--timeout=60s", timeout=70)
     assert kubectl("logs", "job/ask", "-n", real_namespace).strip() == "answered by parley"
+
+
+def test_network_policies_are_enforced(
+    real_cluster: RealCluster, real_namespace: str, other_real_namespace: str
+) -> None:
+    kubectl, host, elsewhere = real_cluster.kubectl, real_cluster.host, other_real_namespace
+    server = serving("one")
+    server["containers"][0]["ports"][0]["name"] = "http"
+    talker = pod(real_cluster.image, ["sleep", "600"])
+    kubectl.apply([deployment("web", server), service("web", 8000)], "-n", real_namespace)
+    for name in ("friend", "stranger"):
+        kubectl.apply(deployment(name, talker), "-n", real_namespace)
+    kubectl.apply(deployment("friend", talker), "-n", elsewhere)
+    for namespace, name in (
+        *((real_namespace, one) for one in ("web", "friend", "stranger")),
+        (elsewhere, "friend"),
+    ):
+        available(real_cluster, namespace, name)
+    web = address(real_cluster, real_namespace, "service", "web", ".spec.clusterIP")
+    friend, stranger, foreigner = "friend", "stranger", f"friend.{elsewhere}"
+
+    def reaches(who: str, *calls: tuple[str, int]) -> list[bool]:
+        name, _, namespace = who.partition(".")
+        return reached(kubectl, f"deployment/{name}", namespace or real_namespace, *calls)
+
+    everybody = (friend, stranger, foreigner)
+    with ThreadedPage(host, _Nothing) as page, ThreadedPage(host, _Nothing) as other:
+        outside = ((host, page.port), (host, other.port))
+        assert [reaches(who, (web, 80), *outside) for who in everybody] == [[True, True, True]] * 3
+
+        kubectl.apply(
+            [
+                policy(
+                    "web",
+                    {"app": "web"},
+                    ingress=[{"from": [pods({"app": "friend"})], "ports": [{"port": "http"}]}],
+                ),
+                policy("closed", {"app": "stranger"}, egress=[_NAMES]),
+                policy(
+                    "friend",
+                    {"app": "friend"},
+                    egress=[
+                        _NAMES,
+                        {"to": [pods({"app": "web"})], "ports": [{"port": 8000}]},
+                        {"to": [{"ipBlock": {"cidr": f"{host}/32"}}], "ports": [{"port": page.port}]},
+                    ],
+                ),
+            ],
+            "-n",
+            real_namespace,
+        )
+        until = time.monotonic() + 20
+        while reaches(stranger, (web, 80)) != [False]:
+            assert time.monotonic() < until, "the policies are not enforced"
+        # A name is found, by who may ask for names; the machine around a node reaches its pods, as a node does.
+        assert reaches(friend, ("web", 80), *outside) == [True, True, False]
+        assert reaches(stranger, ("web", 80), *outside) == [False, False, False]
+        assert reaches(foreigner, (web, 80), *outside) == [False, True, True]
+        assert asked(f"http://{web}").startswith("one web-")
+
+        # An address taken out of a block, and a namespace that is named.
+        block = {"cidr": f"{host.rpartition('.')[0]}.0/24", "except": [f"{host}/32"]}
+        there = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": elsewhere}}}
+        kubectl.apply(
+            [
+                policy("web", {"app": "web"}, ingress=[{"from": [there]}]),
+                policy("friend", {"app": "friend"}, egress=[{"to": [{"ipBlock": block}]}]),
+            ],
+            "-n",
+            real_namespace,
+        )
+        until = time.monotonic() + 20
+        while reaches(foreigner, (web, 80)) != [True]:
+            assert time.monotonic() < until, "the policies have not changed"
+        assert reaches(friend, (web, 80), *outside) == [False, False, False]
+
+        kubectl("delete", "networkpolicy", "--all", "-n", real_namespace)
+        until = time.monotonic() + 20
+        while reaches(stranger, (web, 80), *outside) != [True, True, True]:
+            assert time.monotonic() < until, "they are enforced still"
+
+
+def policy(name: str, of: dict[str, str], **rules: list[dict[str, object]]) -> dict[str, object]:
+    """A NetworkPolicy for the pods with those labels, of the directions that are given."""
+    kinds = [one.capitalize() for one in rules]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {"podSelector": {"matchLabels": of}, "policyTypes": kinds, **rules},
+    }
+
+
+def pods(labels: dict[str, str]) -> dict[str, object]:
+    """Those of the policy's namespace."""
+    return {"podSelector": {"matchLabels": labels}}
 
 
 @pytest.mark.slow

@@ -10,9 +10,12 @@ from typing import Any, Self
 class ThreadedPage:
     """Use as a context manager; `url` is known before. `handler` makes what answers one connection."""
 
-    def __init__(self, address: str, handler: Callable[[Any, Any, Any], BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer((address, 0), handler)
-        self.url = f"http://{address}:{self._server.server_port}/"
+    def __init__(
+        self, address: str, handler: Callable[[Any, Any, Any], BaseHTTPRequestHandler], port: int = 0
+    ) -> None:
+        self._server = ThreadingHTTPServer((address, port), handler)
+        self.port = self._server.server_port
+        self.url = f"http://{address}:{self.port}/"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

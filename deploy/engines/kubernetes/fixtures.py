@@ -81,6 +81,13 @@ def real_namespace(real_cluster: RealCluster) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture
+def other_real_namespace(real_cluster: RealCluster) -> Iterator[str]:
+    """A second one."""
+    with _namespace(real_cluster.kubectl) as name:
+        yield name
+
+
 def _shared(kind: type[Cluster], run: Scratch) -> Cluster:
     _fetched(kind)
     with run.locked():

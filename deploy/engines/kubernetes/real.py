@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 
 from engines.errors import EngineError
-from engines.kubernetes import forward
+from engines.kubernetes import forward, policies
 from engines.kubernetes.control_plane import ControlPlane
 from engines.kubernetes.images import with_contents, write_image
 from engines.kubernetes.keys import NODE
@@ -38,7 +38,7 @@ _NACOS_GRPC = 1000
 
 
 class RealCluster(ControlPlane):
-    """Besides `etcd api controllers scheduler` it has the parts `containerd kubelet proxy dns`. Ready in ~15 s; needs root and Linux.
+    """Besides `etcd api controllers scheduler` it has the parts `containerd kubelet proxy dns policies`. Ready in ~15 s; needs root and Linux.
 
     The node is a Machine, in namespaces of its own. The API server listens at this machine's end of the link to it, where this machine, the
     node and pods reach it. This machine reaches pods and Services by their addresses; reach() makes its own servers reachable for pods.
@@ -154,13 +154,14 @@ class RealCluster(ControlPlane):
         (self.folder / "container.json").write_text(json.dumps(with_contents(json.loads(base))))
 
     def _parts(self) -> Mapping[str, Part]:
-        inside = {"PATH": _PATH}
+        inside = {"PATH": _PATH, "PYTHONPATH": str(Path(__file__).parents[2])}
         return {
             **super()._parts(),
             "containerd": Part(self._containerd, self._has_images, inside),
             "kubelet": Part(self._kubelet, self._has_node, inside),
             "proxy": Part(self._proxy, environment=inside),
             "dns": Part(self._dns, self._resolves),
+            "policies": Part(self._policies, lambda: self._program("policies").said(policies.READY), inside),
         }
 
     def _containerd(self) -> list[str]:
@@ -201,6 +202,17 @@ class RealCluster(ControlPlane):
 
     def _dns(self) -> list[str]:
         return self.machine.inside(self._bin.path("coredns"), "-conf", str(self.folder / "Corefile"))
+
+    def _policies(self) -> list[str]:
+        return self.machine.inside(
+            *(
+                sys.executable,
+                "-m",
+                policies.__name__,
+                str(self._keys.kubeconfig("admin")),
+                self.machine.place.host,
+            )
+        )
 
     def _has_images(self) -> bool:
         """Whether containerd serves and has the images, which it is given when it lacks them."""
