@@ -87,7 +87,8 @@ def has_rested(status: AgentVersionStatus, policy: RolloutPolicy, now: float) ->
 def expired(
     table: Rollout, versions: Iterable[Version], statuses: Mapping[str, AgentVersionStatus], limit: int
 ) -> tuple[Version, ...]:
-    """Versions beyond the history limit, those that drained first; and those that never had a context at all."""
+    """Versions beyond the history limit, those that drained first; and those that never had a context at all, which is all of
+    them as long as there is no table."""
     in_table = {one.version for one in table.versions}
     over = [one for one in versions if statuses[one.name].drained_at and not one.pods and not one.replicas]
     never = [
@@ -102,7 +103,7 @@ def expired(
         key=lambda one: (statuses[one.name].drained_at or "", one.name),
         reverse=True,
     )
-    return (*never, *kept[limit:])
+    return (*never, *(kept[limit:] if in_table else ()))
 
 
 def _winding(

@@ -112,7 +112,7 @@ class _Planning:
     def plan(self) -> Plan:
         shares = self._shares()
         replicas, statuses = self._replicas(shares)
-        gone, table = self._history(shares.table, statuses)
+        gone, table = self._history(shares, statuses)
         statuses, troubles_told = self._with_messages(statuses)
         story = telling.Story(
             agent=self._agent,
@@ -282,10 +282,11 @@ class _Planning:
     # -- what goes
 
     def _history(
-        self, table: Rollout | None, statuses: Mapping[str, AgentVersionStatus]
+        self, shares: _Shares, statuses: Mapping[str, AgentVersionStatus]
     ) -> tuple[Sequence[Version], Rollout | None]:
         """Versions to be deleted now, and the table without those that go next."""
-        if table is None or self._at.table is None or not self._at.table.versions:
+        table = shares.table
+        if table is None or self._at.table is None or shares.lost:
             return (), table
         last = self._before.rollout.version if self._before.rollout else ""
         wanted = self._wanted.version if self._wanted else last

@@ -446,6 +446,15 @@ def test_beyond_the_history_limit_a_version_is_retired_and_deleted_the_oldest_fi
     assert len(made.published) == 2
 
 
+def test_versions_that_never_served_do_not_pile_up_before_any_serves() -> None:
+    made = World.of(spec("dead"))
+    for number in range(5):
+        made.change(spec("dead", env=[{"name": "N", "value": str(number)}]))
+        made.settle(30)
+    assert not made.table.versions
+    assert [one["spec"]["template"]["env"][0]["value"] for one in made.versions.values()] == ["4"]
+
+
 # -- when something is away
 
 
