@@ -10,7 +10,7 @@ ENGINES ?= postgres rocketmq s3 nacos
 KUBERNETES := kubernetes real-kubernetes
 ENGINE = PYTHONPATH=deploy $(BIN)/python -m engines.run
 
-.PHONY: help setup lock run test test-cluster test-slow test-nightly lint bench bench-cluster bench-quick clean engines engines-down engines-env engines-status
+.PHONY: help setup lock run test test-processes test-cluster test-slow test-nightly lint bench bench-cluster bench-quick clean engines engines-down engines-env engines-status
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,8 +51,11 @@ run: setup ## give the team a job: make run REPO=path TASK="..." (default: the s
 	if test -z "$$PARLEY_REPO"; then PARLEY_REPO=$$(examples/sample-repo.sh .parley/sample-repo) || exit; fi; \
 	export PARLEY_TASK PARLEY_REPO; exec $(BIN)/parley run $(ARGS)
 
-test: setup ## every test but the stages below; on a machine with PostgreSQL (it is started by the tests)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not network and not cluster" $(ARGS)
+test: setup ## the quick tests: all but the stages below; on a machine with PostgreSQL (it is started by the tests)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not processes and not slow and not network and not cluster" $(ARGS)
+
+test-processes: setup ## the tests that start and kill Parley's processes, or wait for them; a browser's too
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "processes and not slow and not network and not cluster" $(ARGS)
 
 test-cluster: setup ## the tests on RocketMQ, S3, Nacos (Java 17 and Maven) and Kubernetes (Go, or your KUBECONFIG); the tests start them
 	@$(ENGINE) fetch

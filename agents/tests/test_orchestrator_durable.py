@@ -35,6 +35,8 @@ from engines.ports import free_port
 from parley_agents.artifacts import SKILL_DELIVER, SKILL_EDIT
 from parley_agents.snapshot import Snapshot
 
+pytestmark = pytest.mark.processes
+
 HERE = Path(__file__).parent
 ENDED = {pb.TASK_STATE_COMPLETED, pb.TASK_STATE_FAILED, pb.TASK_STATE_CANCELED}
 

@@ -31,6 +31,8 @@ from starlette.responses import PlainTextResponse
 from parley_agents.artifacts import PLAN, SKILL_EDIT, SKILL_PLAN, SKILL_REVIEW, SKILL_TEST, Plan
 from parley_agents.snapshot import Snapshot
 
+pytestmark = pytest.mark.processes
+
 ONE = plan_of(("a", []))
 
 

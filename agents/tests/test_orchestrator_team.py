@@ -25,6 +25,8 @@ from parley_agents.artifacts import SKILL_EDIT, SKILL_PLAN, SKILL_REVIEW, SKILL_
 from parley_agents.snapshot import Snapshot
 from parley_agents.workspace import open_workspace
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:

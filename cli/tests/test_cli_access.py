@@ -15,6 +15,8 @@ from parley_cli.access import Access
 from parley_core.bearer import Bearer
 from parley_core.errors import ConfigurationError
 
+pytestmark = pytest.mark.processes
+
 ISSUER, AUDIENCE = "https://issuer.example", "parley"
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cli_processes import EXAMPLES, called, hosted, parley, registry
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

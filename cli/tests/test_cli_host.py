@@ -9,6 +9,8 @@ from cli_processes import EXAMPLES, PARLEY, hosted, parley, start
 
 from engines.ports import free_port
 
+pytestmark = pytest.mark.processes
+
 
 def test_hello_is_hosted_unchanged_and_answers(tmp_path: Path) -> None:
     with hosted("hello:Hello", EXAMPLES / "hello", tmp_path) as url:

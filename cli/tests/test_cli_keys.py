@@ -19,6 +19,8 @@ from cli_processes import EXAMPLES, called, hosted, registry
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+pytestmark = pytest.mark.processes
+
 HELLO = EXAMPLES / "hello"
 
 

@@ -11,6 +11,8 @@ from cli_processes import environment, registry
 from parley_cli.kubectl import divided
 from parley_registry.client import RegistryClient
 
+pytestmark = pytest.mark.processes
+
 _FAKE = """#!/bin/sh
 # A kubectl that knows one Agent and can forward to one Service.
 printf "%s\n" "$*" >>"{folder}/asked"

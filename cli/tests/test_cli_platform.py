@@ -18,6 +18,8 @@ from parley_cli import local, platform
 from parley_cli.home import Home
 from parley_cli.overnacos import OverNacos
 
+pytestmark = pytest.mark.processes
+
 STUB = Path(__file__).parent / "programs" / "stub_platform.py"
 
 

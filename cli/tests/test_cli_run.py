@@ -16,6 +16,8 @@ from parley_cli.client import Parley, run_sync
 from parley_cli.events import Event, InputRequired, JobEnded, JobStarted
 from parley_cli.home import Home
 
+pytestmark = pytest.mark.processes
+
 PROGRAMS = Path(__file__).parent / "programs"
 PARLEY = Path(sys.executable).with_name("parley")
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

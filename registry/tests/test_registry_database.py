@@ -17,6 +17,8 @@ from parley_registry.backends.sql import SqlRecord, migrate
 from parley_registry.backends.sql.address import address_of
 from parley_registry.record import Record
 
+pytestmark = pytest.mark.processes
+
 
 def test_the_newest_revision_is_the_head() -> None:
     folder = Path(migrate.__file__).parent / "migrations" / "versions"

@@ -24,6 +24,8 @@ from parley_registry.searching.fusion import DEEP, fused
 from parley_registry.searching.semantic import open_embedder
 from parley_registry.searching.vectors import NearestVectors
 
+pytestmark = pytest.mark.processes
+
 CARDS = (
     ("mechanic", "Repairs defects in source code"),
     ("chef", "Recipes for a good meal"),

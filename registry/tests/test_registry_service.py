@@ -26,6 +26,8 @@ from parley_registry.client import (
     VersionConflict,
 )
 
+pytestmark = pytest.mark.processes
+
 
 def card(name: str = "coder", version: str = "1.0.0", **changes: Any) -> AgentCard:
     return ParseDict(card_json(name, version, **changes), AgentCard())

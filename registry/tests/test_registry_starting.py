@@ -13,6 +13,8 @@ from record_backend import publish
 
 from parley_registry.backends.sql import SqlRecord
 
+pytestmark = pytest.mark.processes
+
 KILLED = """
 import asyncio, os, signal, sys
 from sqlalchemy import event

@@ -20,6 +20,8 @@ from parley_registry.card import check_card
 from parley_registry.client import Change, Instance, RegistryBusy, RegistryClient
 from parley_registry.feed import Feed
 
+pytestmark = pytest.mark.processes
+
 HEARTBEATING = """
 import asyncio, sys
 from a2a.types import AgentCard

@@ -8,6 +8,8 @@ import pytest
 from campaign.plan import plan
 from campaign.run import campaign
 
+pytestmark = pytest.mark.processes
+
 NIGHTLY = bool(os.environ.get("PARLEY_FAULT_NIGHTLY"))
 SEED = int(os.environ.get("PARLEY_FAULT_SEED", "0")) or (
     random.SystemRandom().randrange(1, 10_000) if NIGHTLY else 21

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from replicas import Fleet, Replica, call, get, message, numbers, send, state, stream
+
+pytestmark = pytest.mark.processes
 
 Make = Callable[[str], Fleet]
 

@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 
 import httpx
+import pytest
 from replicas import HEADERS, Fleet, Replica, get, message, request, send, stream
+
+pytestmark = pytest.mark.processes
 
 Make = Callable[[str], Fleet]
 

@@ -40,6 +40,8 @@ from parley_runtime.store import (
 from parley_runtime.stores.postgres import PostgresStore
 from parley_runtime.stores.sqlite import SqliteStore
 
+pytestmark = pytest.mark.processes
+
 T = TypeVar("T")
 SUBMITTED, WORKING, COMPLETED, CANCELED, INPUT = 1, 2, 3, 5, 6
 OWNERS, CONTEXTS, VERSIONS = ("ann", "bob"), ("", "c1", "c2"), ("1", "2")

@@ -13,7 +13,7 @@ from token_issuer import Guarded
 
 from engines.ports import free_port
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.processes]
 
 PAGES = {
     "list": "/",

@@ -6,7 +6,7 @@ import pytest
 from browser import Visitor, faults, overflow
 from playwright.sync_api import Page, expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.processes]
 
 TRY = "/agents/public/full/1.0.0/try"
 

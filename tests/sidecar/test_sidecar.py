@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from place import Place, place, state, text
 
-pytestmark = [pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
 COUNTED = "".join(f"{n} " for n in range(1, 16))
 

@@ -9,6 +9,8 @@ import pytest
 from parley_runtime.store import Append, NewEvent, NewMessage, StoreError, Work
 from parley_runtime.stores.postgres import PostgresStore
 
+pytestmark = pytest.mark.processes
+
 WORKING, COMPLETED, INPUT = 2, 3, 6
 
 

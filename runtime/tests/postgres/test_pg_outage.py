@@ -15,6 +15,8 @@ from parley_runtime.store import Append, LoggedEvent, NewEvent, NewMessage, Work
 from parley_runtime.stores.postgres import PostgresStore
 from parley_runtime.stores.postgres.listener import Listener, Notifier
 
+pytestmark = pytest.mark.processes
+
 WORKING, COMPLETED = 2, 3
 
 

@@ -22,6 +22,8 @@ from parley_runtime.push.outbox import Outbox
 from parley_runtime.push.policy import PushPolicy
 from parley_runtime.push.sender import Sender
 
+pytestmark = pytest.mark.processes
+
 LOOPBACK = [ip_network("127.0.0.0/8")]
 QUICK = PushPolicy(attempt=2.0, lease=3.0, first_pause=0.05, longest_pause=0.2, poll=0.02)
 
