@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from installed import Installed
-from pods import pod
-from released import CLIENT
+from pods import job, pod
+from released import CALLS_REGISTRY
 from threadedpage import ThreadedPage
 
 # The tests pass without delay on the repository as it is given, and come to the gate once a coder has changed it.
@@ -111,18 +111,5 @@ def give(release: Installed, name: str, gate: Gate) -> Job:
     spec["containers"][0]["volumeMounts"].append({"name": "token", "mountPath": "/var/run/secrets/parley"})
     token = {"serviceAccountToken": {"path": "token", "audience": "parley"}}
     spec["volumes"].append({"name": "token", "projected": {"sources": [token]}})
-    release.cluster.kubectl.apply(
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name, "namespace": release.namespace},
-            "spec": {
-                "backoffLimit": 0,
-                "template": {
-                    "metadata": {"labels": CLIENT["matchLabels"]},
-                    "spec": {**spec, "restartPolicy": "Never"},
-                },
-            },
-        }
-    )
+    release.cluster.kubectl.apply(job(name, spec, CALLS_REGISTRY), "-n", release.namespace)
     return Job(release, name)

@@ -1,6 +1,6 @@
 """Pods of this machine's own programs, as an operator would make them: restricted, and with nothing mounted but by the image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.kubernetes.kubectl import Kubectl
@@ -79,11 +79,17 @@ def service(name: str, port: int) -> dict[str, Any]:
     }
 
 
-def job(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """One run of this pod."""
+def job(name: str, spec: dict[str, Any], labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """One run of this pod, which has these labels."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": name},
-        "spec": {"backoffLimit": 0, "template": {"spec": {**spec, "restartPolicy": "Never"}}},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"labels": dict(labels or {})},
+                "spec": {**spec, "restartPolicy": "Never"},
+            },
+        },
     }

@@ -15,8 +15,8 @@ from threadedpage import ThreadedPage
 
 from engines.kubernetes.real import RealCluster
 
-CLIENT = {"matchLabels": {"parley.test/calls": "registry"}}
-"""Pods that may call the registry though they are no agents."""
+CALLS_REGISTRY = {"parley.test/calls": "registry"}
+"""Labels of pods that may call the registry though they are no agents."""
 
 
 def values(cluster: RealCluster, store: str, registry: str, **more: object) -> dict[str, object]:
@@ -31,7 +31,7 @@ def values(cluster: RealCluster, store: str, registry: str, **more: object) -> d
         # The API server is at a port of its own; clients' pods of these tests are not agents.
         "networkPolicy": {
             "apiServerPorts": [int(cluster.url.rpartition(":")[2])],
-            "registryFrom": [{"podSelector": CLIENT}],
+            "registryFrom": [{"podSelector": {"matchLabels": CALLS_REGISTRY}}],
         },
     }
     for part, settings in more.items():

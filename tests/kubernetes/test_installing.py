@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from blocks import PROJECT, follow
 from charted import CHART, TRIAL
-from pods import RESTRICTED, deployment, pod, reached
-from released import CLIENT, PackageIndex, shell, values
+from pods import RESTRICTED, deployment, job, pod, reached
+from released import CALLS_REGISTRY, PackageIndex, shell, values
 
 from engines.errors import EngineError
 from engines.kubernetes.real import RealCluster
@@ -109,7 +109,7 @@ def test_the_team_does_a_job_on_all_the_engines(
             *("wait", "--for=condition=Ready", "--timeout=300s", "agentteam/coding", "-n", real_namespace),
             timeout=320,
         )
-        kubectl.apply(_job(real_cluster, real_namespace, space))
+        kubectl.apply(_job(real_cluster, real_namespace, space), "-n", real_namespace)
         kubectl(
             *("wait", "--for=condition=Complete", "--timeout=300s", "job/client", "-n", real_namespace),
             timeout=320,
@@ -175,18 +175,7 @@ def _job(cluster: RealCluster, namespace: str, space: str) -> dict[str, object]:
         {"name": "token", "projected": {"sources": [token]}},
         {"name": "tmp", "emptyDir": {}},
     ]
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "client", "namespace": namespace},
-        "spec": {
-            "backoffLimit": 0,
-            "template": {
-                "metadata": {"labels": CLIENT["matchLabels"]},
-                "spec": {**spec, "restartPolicy": "Never"},
-            },
-        },
-    }
+    return job("client", spec, CALLS_REGISTRY)
 
 
 def _tell(cluster: RealCluster, namespace: str, folder: Path) -> None:

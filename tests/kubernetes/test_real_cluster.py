@@ -169,6 +169,11 @@ def test_network_policies_are_enforced(
         name, _, namespace = who.partition(".")
         return reached(kubectl, f"deployment/{name}", namespace or real_namespace, *calls)
 
+    def becomes(expected: list[bool], who: str, *calls: tuple[str, int]) -> None:
+        until = time.monotonic() + 20
+        while (found := reaches(who, *calls)) != expected:
+            assert time.monotonic() < until, f"{who} reaches {found} of {calls}"
+
     everybody = (friend, stranger, foreigner)
     with ThreadedPage(host, _Nothing) as page, ThreadedPage(host, _Nothing) as other:
         outside = ((host, page.port), (host, other.port))
@@ -195,9 +200,7 @@ def test_network_policies_are_enforced(
             "-n",
             real_namespace,
         )
-        until = time.monotonic() + 20
-        while reaches(stranger, (web, 80)) != [False]:
-            assert time.monotonic() < until, "the policies are not enforced"
+        becomes([False], stranger, (web, 80))
         # A name is found, by who may ask for names; the machine around a node reaches its pods, as a node does.
         assert reaches(friend, ("web", 80), *outside) == [True, True, False]
         assert reaches(stranger, ("web", 80), *outside) == [False, False, False]
@@ -215,15 +218,11 @@ def test_network_policies_are_enforced(
             "-n",
             real_namespace,
         )
-        until = time.monotonic() + 20
-        while reaches(foreigner, (web, 80)) != [True]:
-            assert time.monotonic() < until, "the policies have not changed"
+        becomes([True], foreigner, (web, 80))
         assert reaches(friend, (web, 80), *outside) == [False, False, False]
 
         kubectl("delete", "networkpolicy", "--all", "-n", real_namespace)
-        until = time.monotonic() + 20
-        while reaches(stranger, (web, 80), *outside) != [True, True, True]:
-            assert time.monotonic() < until, "they are enforced still"
+        becomes([True, True, True], stranger, (web, 80), *outside)
 
 
 def policy(name: str, of: dict[str, str], **rules: list[dict[str, object]]) -> dict[str, object]:

@@ -25,6 +25,8 @@ IMAGES = tuple(f"parley.test/host:{tag}" for tag in ("1", "2", "3", "4"))
 _PAUSE = "parley.test/pause:1"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PLUGINS = Path("/usr/lib/cni")
+# What programs of this folder find each other by.
+_PYTHON = {"PYTHONPATH": str(Path(__file__).parents[2])}
 _DEBIAN = {
     "containerd": "containerd",
     "runc": "runc",
@@ -131,7 +133,7 @@ class RealCluster(ControlPlane):
         if not program.running:
             program.start(
                 [sys.executable, "-m", "engines.kubernetes.forward", self.host, str(port)],
-                environment={"PYTHONPATH": str(Path(__file__).parents[2])},
+                environment=_PYTHON,
             )
             program.wait_until(lambda: program.said(forward.READY))
 
@@ -154,14 +156,16 @@ class RealCluster(ControlPlane):
         (self.folder / "container.json").write_text(json.dumps(with_contents(json.loads(base))))
 
     def _parts(self) -> Mapping[str, Part]:
-        inside = {"PATH": _PATH, "PYTHONPATH": str(Path(__file__).parents[2])}
+        inside = {"PATH": _PATH}
         return {
             **super()._parts(),
             "containerd": Part(self._containerd, self._has_images, inside),
             "kubelet": Part(self._kubelet, self._has_node, inside),
             "proxy": Part(self._proxy, environment=inside),
             "dns": Part(self._dns, self._resolves),
-            "policies": Part(self._policies, lambda: self._program("policies").said(policies.READY), inside),
+            "policies": Part(
+                self._policies, lambda: self._program("policies").said(policies.READY), inside | _PYTHON
+            ),
         }
 
     def _containerd(self) -> list[str]:
